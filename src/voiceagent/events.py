@@ -1,0 +1,284 @@
+"""The conversation's two vocabularies: the facts that are told to it, and the effects that it asks for.
+
+A fact says what happened, never what to do about it. Times are microseconds on the server's clock, samples are counted at
+24 kHz, an `item` is one committed piece of the user's audio, an `epoch` is one attempt at a reply.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from voiceagent.protocol import Message
+from voiceagent.timeline import TransitionRecord, TurnRecord
+
+Stage = Literal["stt", "llm", "tts"]
+
+
+# ------------------------------------------------------------------------------------------------------ facts: the user
+@dataclass(frozen=True, slots=True)
+class VoiceOn:
+    """Speech was noticed; it began at `onset_us`."""
+
+    onset_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePaused:
+    """The speech that ended at `speech_end_us` is followed by a short silence."""
+
+    speech_end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceResumed:
+    """Speech goes on after a pause of `silence_us`."""
+
+    silence_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceEnded:
+    """A silence long enough to end a turn. The last voiced sample was spoken at `speech_end_us` and came at `arrived_us`."""
+
+    speech_end_us: int
+    arrived_us: int
+    voiced_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextSubmitted:
+    """The user typed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TalkKey:
+    """The talk key went down or up."""
+
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The session is over: the browser is gone, hung up or was replaced, or a limit was reached."""
+
+    reason: str
+    code: int = 1000
+    message: str = ""  # for the browser, if it can still hear
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSays:
+    """The agent speaks first: a greeting or a notice."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The clock reached `Conversation.deadline_us`."""
+
+
+# ----------------------------------------------------------------------------------------------------- facts: the stages
+@dataclass(frozen=True, slots=True)
+class PartialTranscript:
+    """What the STT has of an item so far; it replaces what it had before."""
+
+    item: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTranscript:
+    """All words of a committed item; empty if there are none."""
+
+    item: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SttFailed:
+    """The STT failed at an item (retries spent), or, with item 0, as a whole."""
+
+    item: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyMark:
+    """A moment in the making of a reply, by its name in METRICS."""
+
+    epoch: int
+    name: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPhrase:
+    """The audio of one more phrase begins at `first_sample` of the epoch."""
+
+    epoch: int
+    text: str
+    first_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReady:
+    """The first audio of the reply waits at the gate."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudible:
+    """The first sample of the reply that can be heard."""
+
+    epoch: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDone:
+    """The reply is made: all its audio was handed on."""
+
+    epoch: int
+    samples: int
+    usage: dict[str, int] = field(default_factory=dict)
+    connections: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed:
+    """A stage of the reply failed, its retries are spent. `ReplyDone` follows if some audio was made before."""
+
+    epoch: int
+    stage: Stage
+    code: str
+    message: str
+
+
+# ---------------------------------------------------------------------------------------------------- facts: the speaker
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted:
+    """The first sample of the epoch reached the speaker at `at_us`."""
+
+    epoch: int
+    at_us: int
+    rtt_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackProgress:
+    """So many samples of the epoch were heard. `kind` says on what occasion the browser tells."""
+
+    epoch: int
+    samples: int
+    kind: Literal["played", "held", "flushed", "ended"]
+
+
+Fact = (
+    VoiceOn | VoicePaused | VoiceResumed | VoiceEnded | TextSubmitted | TalkKey | Left | AgentSays | Tick
+    | PartialTranscript | FinalTranscript | SttFailed
+    | ReplyMark | ReplyPhrase | ReplyReady | ReplyAudible | ReplyDone | ReplyFailed
+    | PlaybackStarted | PlaybackProgress
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------- effects
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a control message to the browser."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """From `from_us` on (less the pre-roll, never twice) the microphone's audio belongs to this item of the STT."""
+
+    turn: int
+    item: int
+    from_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitItem:
+    """The item's audio is complete: ask for its final transcript. No audio goes to the STT until the next `OpenItem`."""
+
+    turn: int
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply:
+    """Make a reply behind the gate: from `messages` by the language model, or `canned` words as they stand."""
+
+    turn: int
+    epoch: int
+    messages: tuple[dict[str, str], ...]
+    canned: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGate:
+    """Let this epoch's audio go to the browser."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReply:
+    """Pause this epoch in the browser and send no more of it."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReply:
+    """Go on with this epoch from where it was held."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushReply:
+    """Drop this epoch's audio here and in the browser, which answers how much was heard."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReply:
+    """Stop making this epoch and close its requests."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Log this."""
+
+    record: TransitionRecord | TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """Close the WebSocket with this code and release everything."""
+
+    code: int
+    reason: str
+    message: str
+    hint: str
+
+
+Effect = (
+    Send | OpenItem | CommitItem | StartReply | OpenGate | HoldReply | ResumeReply | FlushReply | CancelReply | Record
+    | EndSession
+)  # fmt: skip

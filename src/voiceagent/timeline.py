@@ -1,0 +1,128 @@
+"""Where the time of a turn went: marks, the segments of the response gap, and the two records that are logged.
+
+Every time here is an integer of microseconds on the server's one monotonic clock. Nothing here reads that clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["completed", "interrupted", "resumed", "reopened", "failed", "discarded", "shed"]
+Origin = Literal["user", "text", "agent"]
+Basis = Literal["heard", "sent"]
+
+GAP_START = "speech_end"
+"""The last voiced sample of the user, mapped from the browser's clock; for a typed turn, its arrival."""
+
+CHAIN: tuple[tuple[str, str], ...] = (
+    ("uplink", "speech_end_arrived"),
+    ("endpoint_wait", "endpoint"),
+    ("stt_tail", "stt_final"),
+    ("queue", "llm_request"),
+    ("llm_ttft", "llm_first_token"),
+    ("clause_wait", "tts_request"),
+    ("tts_ttfb", "tts_first_byte"),
+    ("gate_wait", "gate_open"),
+    ("send", "first_frame_sent"),
+)
+"""The segments of the gap in causal order, each with the mark that ends it; `_AFTER` follows."""
+
+SEGMENTS = (*(name for name, _ in CHAIN), "network", "playback", "leading_silence")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One response gap, tiled: `segments_us` sum to `gap_us` but for `residual_us`.
+
+    `hidden_us` is work that was finished before the mark in front of it, and so cost nobody any waiting.
+    `residual_us` is not zero only if the browser's clock was mapped wrongly.
+    """
+
+    gap_us: int
+    basis: Basis
+    segments_us: dict[str, int]
+    hidden_us: int
+    residual_us: int
+
+
+def response_gap(marks: Mapping[str, int], *, rtt_us: int = 0, leading_silence_us: int = 0) -> Gap | None:
+    """Tile the interval from the user's last voiced sample to the first audible sample of the reply.
+
+    Where the browser's report of the first sample (`playback_start`) is missing, the gap ends at `first_frame_sent` and
+    its basis is ``sent``. `rtt_us` splits the way to the speaker into network and playback buffer. None if the turn has
+    no beginning or no reply.
+    """
+    start = marks.get(GAP_START)
+    sent = marks.get("first_frame_sent")
+    if start is None or sent is None:
+        return None
+    cursor, hidden_us = start, 0
+    segments: dict[str, int] = {}
+    for name, mark in CHAIN:
+        at_us = marks.get(mark)
+        if at_us is None:
+            continue
+        hidden_us += max(0, cursor - at_us)
+        segments[name] = max(0, at_us - cursor)
+        cursor = max(cursor, at_us)
+    heard = marks.get("playback_start")
+    if heard is not None:
+        way_us = max(0, heard - cursor)
+        segments["network"] = min(way_us, rtt_us // 2)
+        segments["playback"] = way_us - segments["network"]
+    if leading_silence_us:
+        segments["leading_silence"] = leading_silence_us
+    gap_us = (sent if heard is None else heard) + leading_silence_us - start
+    residual_us = sum(segments.values()) - gap_us
+    return Gap(gap_us, "sent" if heard is None else "heard", segments, hidden_us, residual_us)
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRecord:
+    """One step of the machine, moves and stays alike; `seq` has no gap within a session."""
+
+    seq: int
+    at_us: int
+    turn: int
+    epoch: int
+    source: str
+    trigger: str
+    target: str
+    dwell_us: int  # how long the session has been in `source`
+    deadline_us: int | None  # of the leaf entered, on the same clock
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageFault:
+    """One failure of a back-end in a turn."""
+
+    stage: str
+    code: str
+    recovered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One turn, told once it is over. Texts are under `content` alone, so that a sink can drop them."""
+
+    turn: int
+    parent: int | None
+    origin: Origin
+    outcome: Outcome
+    started_us: int
+    ended_us: int
+    epoch: int
+    path: tuple[str, ...]
+    marks: dict[str, int]
+    gap: Gap | None
+    pauses_ms: tuple[int, ...]
+    voiced_ms: int
+    barge_in: dict[str, object]
+    heard_samples: int
+    reply_samples: int
+    usage: dict[str, int]
+    connections: dict[str, dict[str, object]]
+    rtt_us: int
+    faults: tuple[StageFault, ...]
+    content: dict[str, str] = field(default_factory=dict)

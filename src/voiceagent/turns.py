@@ -1,0 +1,138 @@
+"""What is known of one turn: the user's words, the reply and how much of it was heard, the marks; and the prompt of many."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from voiceagent.heard import ReplyLedger
+from voiceagent.timeline import Origin, StageFault
+
+CUT_OFF = " [interrupted by the user here]"
+"""Stands in the prompt at the end of what was heard of an interrupted reply."""
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One piece of the user's audio at the STT."""
+
+    key: int
+    committed: bool = False
+    partial: str = ""
+    final: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The best that is known of its words."""
+        return self.partial if self.final is None else self.final
+
+
+@dataclass(slots=True, eq=False)
+class Reply:
+    """One attempt at an answer."""
+
+    epoch: int
+    started_us: int
+    canned: bool = False
+    ledger: ReplyLedger = field(default_factory=ReplyLedger)
+    phrases: list[tuple[str, int]] = field(default_factory=list)  # text and first sample
+    ready: bool = False  # its first audio waits at the gate
+    released: bool = False  # the gate was opened for it
+    told: int = 0  # phrases that the browser was told of
+    total_samples: int | None = None  # None while it is being made
+    heard_samples: int = 0
+    leading_silence_us: int = 0
+    failure: str = ""
+
+    @property
+    def heard(self) -> str:
+        """What was heard of it, up to the last whole word."""
+        return self.ledger.heard(self.heard_samples)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample of it was made and heard."""
+        return self.total_samples is not None and self.heard_samples >= self.total_samples
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One utterance of the user with its reply; `origin` is ``agent`` where the agent spoke first."""
+
+    number: int
+    origin: Origin
+    started_us: int
+    parent: int | None = None
+    parts: list[Item | str] = field(default_factory=list)  # spoken items and typed texts, in order
+    reply: Reply | None = None
+    marks: dict[str, int] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
+    pauses_ms: list[int] = field(default_factory=list)
+    voiced_us: int = 0
+    ended: bool = False  # the user has finished it
+    talk_key: bool = False  # held down: a pause does not end the turn
+    apologies: int = 0
+    reopened: int = 0
+    barge_in: dict[str, object] = field(default_factory=dict)
+    faults: list[StageFault] = field(default_factory=list)
+    usage: dict[str, int] = field(default_factory=dict)
+    connections: dict[str, dict[str, object]] = field(default_factory=dict)
+    rtt_us: int = 0
+
+    @property
+    def text(self) -> str:
+        """The user's words so far."""
+        words = (part if isinstance(part, str) else part.text for part in self.parts)
+        return " ".join(filter(None, (word.strip() for word in words)))
+
+    @property
+    def items(self) -> list[Item]:
+        """The spoken items, in order."""
+        return [part for part in self.parts if isinstance(part, Item)]
+
+    @property
+    def open_item(self) -> Item | None:
+        """The item that is still being spoken."""
+        items = self.items
+        return items[-1] if items and not items[-1].committed else None
+
+    @property
+    def waits_for_words(self) -> bool:
+        """Whether a committed item has no final transcript yet."""
+        return any(item.final is None for item in self.items)
+
+    def join(self, later: "Turn") -> None:
+        """Take in the words of a turn that turned out to be the rest of this one; its marks replace this one's."""
+        self.parts += later.parts
+        self.pauses_ms += later.pauses_ms
+        self.voiced_us += later.voiced_us
+        self.marks = {"speech_start": self.marks.get("speech_start", self.started_us), **later.marks}
+        self.ended = later.ended
+        self.talk_key = later.talk_key
+        self.reply = None
+        self.reopened += 1
+
+
+@dataclass(frozen=True, slots=True)
+class PastTurn:
+    """What is remembered of a turn: exactly what was said and what was heard."""
+
+    number: int
+    user: str
+    reply: str
+    interrupted: bool
+
+
+def prompt(instructions: str, past: Sequence[PastTurn], text: str, *, limit: int) -> tuple[dict[str, str], ...]:
+    """Return the chat messages for the next reply: instructions, the last `limit` turns as they were heard, and `text`."""
+    return (
+        {"role": "system", "content": instructions},
+        *_dialog(past[-limit:]),
+        {"role": "user", "content": text},
+    )
+
+
+def _dialog(past: Iterable[PastTurn]) -> Iterable[dict[str, str]]:
+    for turn in past:
+        if turn.user:
+            yield {"role": "user", "content": turn.user}
+        if turn.reply:
+            yield {"role": "assistant", "content": turn.reply + (CUT_OFF if turn.interrupted else "")}
