@@ -13,7 +13,7 @@ from voiceagent.timeline import TransitionRecord, TurnRecord
 Stage = Literal["stt", "llm", "tts"]
 
 
-# ------------------------------------------------------------------------------------------------------ facts: the user
+# ------------------------------------------------------------------------------- facts: the user
 @dataclass(frozen=True, slots=True)
 class VoiceOn:
     """Speech was noticed; it began at `onset_us`."""
@@ -37,7 +37,7 @@ class VoiceResumed:
 
 @dataclass(frozen=True, slots=True)
 class VoiceEnded:
-    """A silence long enough to end a turn. The last voiced sample was spoken at `speech_end_us` and came at `arrived_us`."""
+    """A silence long enough to end a turn; its last voiced sample was spoken at `speech_end_us`, came at `arrived_us`."""
 
     speech_end_us: int
     arrived_us: int
@@ -80,7 +80,7 @@ class Tick:
     """The clock reached `Conversation.deadline_us`."""
 
 
-# ----------------------------------------------------------------------------------------------------- facts: the stages
+# ----------------------------------------------------------------------------- facts: the stages
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:
     """What the STT has of an item so far; it replaces what it had before."""
@@ -159,7 +159,7 @@ class ReplyFailed:
     message: str
 
 
-# ---------------------------------------------------------------------------------------------------- facts: the speaker
+# ---------------------------------------------------------------------------- facts: the speaker
 @dataclass(frozen=True, slots=True)
 class PlaybackStarted:
     """The first sample of the epoch reached the speaker at `at_us`."""
@@ -186,7 +186,7 @@ Fact = (
 )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------------------- effects
+# --------------------------------------------------------------------------------------- effects
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send a control message to the browser."""

@@ -38,7 +38,7 @@ class ProtocolError(Exception):
         self.message = message
 
 
-# ---------------------------------------------------------------------------------------------------------- audio frames
+# ---------------------------------------------------------------------------------- audio frames
 @dataclass(frozen=True, slots=True)
 class MicFrame:
     """Microphone audio, browser to server: 1 to 4,800 samples of PCM16 mono at 24 kHz, 480 as a rule.
@@ -96,7 +96,7 @@ class ReplyFrame:
         return cls(turn, epoch, first_sample, data[HEADER_BYTES:])
 
 
-# ------------------------------------------------------------------------------------------------------ browser -> server
+# ----------------------------------------------------------------------------- browser -> server
 class Message(BaseModel):
     """A JSON message. Unknown fields are refused: a misspelt field is an error, not a silence."""
 
@@ -206,7 +206,7 @@ ClientMessage = Annotated[
 _CLIENT = TypeAdapter[Any](ClientMessage)
 
 
-# ------------------------------------------------------------------------------------------------------ server -> browser
+# ----------------------------------------------------------------------------- server -> browser
 class Welcome(Message):
     """The answer to `Hello`: the session stands, audio may come."""
 

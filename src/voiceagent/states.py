@@ -186,7 +186,7 @@ DEADLINES: dict[Leaf, tuple[Trigger, ...]] = {
 """What each leaf's deadline becomes."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an answer of the rulebook, not a mistake
     """The trigger has no row in this leaf; nothing has changed."""
 
     def __init__(self, leaf: Leaf, trigger: Trigger) -> None:

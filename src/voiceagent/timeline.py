@@ -102,6 +102,19 @@ class StageFault:
     recovered: bool
 
 
+@dataclass(slots=True)
+class BargeIn:
+    """One sound over a reply: when it began, and what became of it."""
+
+    onset_us: int
+    over: str  # the state it came over
+    hold_us: int | None = None  # onset to the hold that was sent
+    verdict: Literal["open", "confirmed", "rejected", "outlived"] = "open"  # outlived: the reply ended before the verdict
+    reason: str = ""
+    verdict_us: int | None = None  # onset to verdict
+    yield_us: int | None = None  # onset to the browser's word that all is silent
+
+
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
     """One turn, told once it is over. Texts are under `content` alone, so that a sink can drop them."""
@@ -118,11 +131,12 @@ class TurnRecord:
     gap: Gap | None
     pauses_ms: tuple[int, ...]
     voiced_ms: int
-    barge_in: dict[str, object]
+    barge_ins: tuple[BargeIn, ...]
     heard_samples: int
     reply_samples: int
     usage: dict[str, int]
     connections: dict[str, dict[str, object]]
     rtt_us: int
+    reopened: int
     faults: tuple[StageFault, ...]
     content: dict[str, str] = field(default_factory=dict)

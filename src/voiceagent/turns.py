@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from voiceagent.heard import ReplyLedger
-from voiceagent.timeline import Origin, StageFault
+from voiceagent.timeline import BargeIn, Origin, StageFault
 
 CUT_OFF = " [interrupted by the user here]"
 """Stands in the prompt at the end of what was heard of an interrupted reply."""
@@ -40,7 +40,8 @@ class Reply:
     total_samples: int | None = None  # None while it is being made
     heard_samples: int = 0
     leading_silence_us: int = 0
-    failure: str = ""
+    marks: dict[str, int] = field(default_factory=dict)
+    failure: str = ""  # the stage that failed in it
 
     @property
     def heard(self) -> str:
@@ -71,7 +72,7 @@ class Turn:
     talk_key: bool = False  # held down: a pause does not end the turn
     apologies: int = 0
     reopened: int = 0
-    barge_in: dict[str, object] = field(default_factory=dict)
+    barge_ins: list[BargeIn] = field(default_factory=list)
     faults: list[StageFault] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
     connections: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -82,6 +83,11 @@ class Turn:
         """The user's words so far."""
         words = (part if isinstance(part, str) else part.text for part in self.parts)
         return " ".join(filter(None, (word.strip() for word in words)))
+
+    @property
+    def all_marks(self) -> dict[str, int]:
+        """The marks of the user's words and of the last reply to them."""
+        return self.marks | (self.reply.marks if self.reply is not None else {})
 
     @property
     def items(self) -> list[Item]:
@@ -100,7 +106,10 @@ class Turn:
         return any(item.final is None for item in self.items)
 
     def join(self, later: "Turn") -> None:
-        """Take in the words of a turn that turned out to be the rest of this one; its marks replace this one's."""
+        """Take in the words of a turn that turned out to be the rest of this one; its marks replace this one's.
+
+        The reply so far is forgotten: nobody heard a sample of it.
+        """
         self.parts += later.parts
         self.pauses_ms += later.pauses_ms
         self.voiced_us += later.voiced_us

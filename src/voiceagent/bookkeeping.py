@@ -1,0 +1,170 @@
+"""What a conversation keeps: its position in the table, its turns and items, its past, and the effects it asks for."""
+
+from dataclasses import dataclass
+
+from voiceagent import protocol
+from voiceagent.events import CommitItem, Effect, OpenItem, Record, Send
+from voiceagent.recording import Recorder, farewell
+from voiceagent.rules import Rules
+from voiceagent.states import Leaf, Position, Refused, Trigger, rulebook
+from voiceagent.timeline import Origin, Outcome
+from voiceagent.turns import Item, PastTurn, Reply, Turn
+
+
+@dataclass(slots=True)
+class PendingFlush:
+    """A reply that was cut off and whose browser has not yet said how much of it was heard."""
+
+    turn: Turn
+    epoch: int
+    deadline_us: int
+
+
+class Bookkeeping:
+    """The lowest layer of a conversation. `past` is what a resumed session remembers, `first_turn` its next number."""
+
+    def __init__(self, rules: Rules, now_us: int, *, past: tuple[PastTurn, ...] = (), first_turn: int = 1) -> None:
+        self.rules = rules
+        self.past = list(past)
+        self.epoch = 0
+        self.stale = 0  # facts of an earlier epoch or item, dropped
+        self.turn: Turn | None = None  # has the floor: the user's words, or the reply to them
+        self._over: Turn | None = None  # the tentative turn of a barge-in
+        self._late: Turn | None = None  # was taken for nothing, but its words may still come
+        self._flush: PendingFlush | None = None
+        self._voice_onset_us: int | None = None  # while somebody speaks
+        self._speech_end_us = now_us  # of the last voice
+        self._progress_us = now_us  # when the reply last showed a sign of life
+        self._tokens = 0
+        self._now_us = now_us
+        self._out: list[Effect] = []
+        self._items: dict[int, tuple[Turn, Item]] = {}  # whose final transcript is still to come
+        self._position = Position()
+        self._book = rulebook()
+        self._next_turn = first_turn
+        self._next_item = 1
+        self._recorder = Recorder(now_us, content=rules.content)
+
+    @property
+    def leaf(self) -> Leaf:
+        """Where the session is."""
+        return self._position.leaf
+
+    @property
+    def next_turn(self) -> int:
+        """The number that the next turn will have."""
+        return self._next_turn
+
+    def _fire(self, trigger: Trigger, reason: str = "") -> bool:
+        """Put a trigger to the rulebook; False, and nothing has changed, if it is refused here."""
+        source = self.leaf
+        try:
+            target = self._book.fire(self._position, trigger)
+        except Refused:
+            return False
+        step = (source, trigger, target)
+        dwell_us = self._recorder.move(self._now_us, step)
+        number = self.turn.number if self.turn is not None else 0
+        record = self._recorder.transition(
+            self._now_us, number, self.epoch, step,
+            dwell_us=dwell_us, deadline_us=self._leaf_deadline_us(), reason=reason,
+        )  # fmt: skip
+        self._out.append(Record(record))
+        if target is not source:
+            for turn in (self.turn, self._over):
+                if turn is not None:
+                    turn.path.append(target.value)
+            since_ms = (self._now_us - self._recorder.began_us) / 1000
+            self._send(
+                protocol.State(
+                    state=target.state,  # type: ignore[arg-type]  # one of the six names, by Leaf.state
+                    leaf=target.value, trigger=trigger.value, turn=number, epoch=self.epoch, at_ms=since_ms,
+                )
+            )  # fmt: skip
+        return True
+
+    def _leaf_deadline_us(self) -> int | None:
+        """When the leaf's own deadline is due; None once closed."""
+        rules, entered_us = self.rules, self._recorder.entered_us
+        match self.leaf:
+            case Leaf.LISTENING:
+                due_us: int | None = entered_us + rules.idle_us
+            case Leaf.TRANSCRIBING_OPEN:
+                due_us = entered_us + rules.max_turn_us
+            case Leaf.TRANSCRIBING_ENDED:
+                due_us = entered_us + rules.stt_timeout_us
+            case Leaf.THINKING:
+                reply = self.turn.reply if self.turn is not None else None
+                due_us = (entered_us if reply is None else reply.started_us) + rules.reply_timeout_us
+            case Leaf.SPEAKING:
+                due_us = self._progress_us + rules.stall_timeout_us
+            case Leaf.CLOSED:
+                due_us = None
+            case _:  # a barge-in: while it is voiced it may last, and after that it may be nothing
+                if self._voice_onset_us is not None:
+                    due_us = max(self._voice_onset_us, entered_us) + rules.barge_in_us
+                else:
+                    due_us = max(self._speech_end_us, entered_us) + rules.resume_after_us
+                due_us = min(due_us, entered_us + rules.verdict_us)
+        return due_us
+
+    def _send(self, message: protocol.Message) -> None:
+        self._out.append(Send(message))
+
+    # ---------------------------------------------------------------------------- turns and items
+    def _floor(self) -> Turn:
+        if self.turn is None:
+            raise AssertionError(f"nobody has the floor in {self.leaf}")
+        return self.turn
+
+    def _replying(self, turn: Turn) -> Reply:
+        if turn.reply is None:
+            raise AssertionError(f"turn {turn.number} has no reply in {self.leaf}")
+        return turn.reply
+
+    def _new_turn(self, origin: Origin, started_us: int, parent: int | None = None) -> Turn:
+        """Begin a turn, or go on with a sound that was taken for nothing while its words are still to come."""
+        if self._late is not None and origin != "agent":
+            late, self._late = self._late, None
+            late.ended = False
+            return late
+        turn = Turn(self._next_turn, origin, started_us, parent)
+        turn.marks["speech_start"] = started_us
+        self._next_turn += 1
+        return turn
+
+    def _open_item(self, turn: Turn, from_us: int) -> None:
+        if turn.open_item is None:
+            item = Item(self._next_item)
+            self._next_item += 1
+            turn.parts.append(item)
+            self._items[item.key] = (turn, item)
+            self._out.append(OpenItem(turn.number, item.key, from_us))
+
+    def _commit(self, turn: Turn) -> None:
+        item = turn.open_item
+        if item is not None:
+            item.committed = True
+            turn.marks["commit"] = self._now_us
+            self._out.append(CommitItem(turn.number, item.key))
+
+    def _end_of_speech(self, turn: Turn) -> None:
+        """Note that the user's turn ended now, without a silence that said so."""
+        turn.ended = True
+        turn.marks |= {"speech_end": self._now_us, "speech_end_arrived": self._now_us, "endpoint": self._now_us}
+
+    def _finish(self, turn: Turn, outcome: Outcome) -> None:
+        """Say the last word about a turn: its record, the page's lines, and what is remembered of it."""
+        record = self._recorder.turn(turn, outcome, self._now_us)
+        self._out.append(Record(record))
+        for message in farewell(turn, record):
+            self._send(message)
+        if outcome == "reopened":
+            return  # its items and words went to the turn that goes on
+        for item in turn.items:
+            self._items.pop(item.key, None)
+        heard = turn.reply.heard if turn.reply is not None else ""
+        if outcome != "discarded" and (turn.text or heard):
+            interrupted = turn.reply is not None and bool(heard) and not turn.reply.complete
+            self.past.append(PastTurn(turn.number, turn.text, heard, interrupted))
+            del self.past[: -self.rules.max_history_turns]

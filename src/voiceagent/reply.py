@@ -1,0 +1,233 @@
+"""One attempt at a reply: tokens become phrases, phrases become audio, in order, with the next one already under way.
+
+Everything it makes goes behind the outbox's gate; everything it learns is posted as a fact with its epoch. It is one task
+scope: cancelling it closes its requests at once. It raises nothing but its own cancellation.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from voiceagent.audio import OddBytes, first_audible_sample, strip_wav_header
+from voiceagent.events import Fact, ReplyAudible, ReplyDone, ReplyFailed, ReplyMark, ReplyPhrase, ReplyReady, Stage
+from voiceagent.outbox import Outbox
+from voiceagent.phrases import PhraseCutter
+from voiceagent.stages.clients import NAMES
+from voiceagent.stages.ports import Delta, Stages, StageError, ToolCall
+from voiceagent.tools import Tool
+
+MAX_TRIES = 2
+MAX_TOOL_ROUNDS = 3
+CHUNKS_AHEAD = 64
+PHRASES_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines of the awaits on peers, in seconds."""
+
+    first_s: float  # to a request's first token or byte
+    next_s: float  # between two of them
+
+
+@dataclass(slots=True, eq=False)
+class _Speech:
+    """One phrase on its way to becoming audio; its chunks end with None, or with what went wrong."""
+
+    text: str
+    chunks: asyncio.Queue[bytes | StageError | None] = field(
+        default_factory=lambda: asyncio.Queue(maxsize=CHUNKS_AHEAD)
+    )
+
+
+class ReplyAttempt:
+    """Makes the reply of one epoch. `post` takes facts and never blocks."""
+
+    def __init__(
+        self, epoch: int, stages: Stages, outbox: Outbox,
+        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, tools: Sequence[Tool] = (),
+    ) -> None:  # fmt: skip
+        self.epoch = epoch
+        self._stages = stages
+        self._outbox = outbox
+        self._post = post
+        self._now_us = now_us
+        self._timeouts = timeouts
+        self._tools = {tool.name: tool for tool in tools}
+        self._group: asyncio.TaskGroup
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._phrases: asyncio.Queue[str | StageError | None] = asyncio.Queue(maxsize=PHRASES_AHEAD)
+        self._speeches: asyncio.Queue[_Speech | None] = asyncio.Queue(maxsize=1)  # one is played, one is prepared
+        self._samples = 0
+        self._usage: dict[str, int] = {}
+        self._marked: set[str] = set()
+
+    async def run(self, messages: Sequence[Mapping[str, Any]], canned: str) -> None:
+        """Make the reply from `messages` by the model, or from the `canned` words as they stand."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._spawn(self._write(messages, canned))
+            self._spawn(self._request_speech())
+            await self._play()
+            for task in self._tasks:  # after a failure in the middle nobody takes what they would make
+                task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------------------------ tokens -> phrases
+    async def _write(self, messages: Sequence[Mapping[str, Any]], canned: str) -> None:
+        cutter = PhraseCutter()
+        try:
+            if canned:
+                for phrase in cutter.feed(canned):
+                    await self._phrases.put(phrase)
+            else:
+                self._mark("llm_request")
+                async for text in self._tokens(list(messages)):
+                    for phrase in cutter.feed(text):
+                        self._mark("first_clause")
+                        await self._phrases.put(phrase)
+            for phrase in cutter.flush():
+                self._mark("first_clause")
+                await self._phrases.put(phrase)
+        except StageError as failure:
+            await self._phrases.put(failure)  # in its place: what was made before is still played
+        await self._phrases.put(None)
+
+    async def _tokens(self, messages: list[Mapping[str, Any]]) -> AsyncIterator[str]:
+        """The words of the answer; functions that the model asks for are called in between."""
+        schemas = [tool.schema for tool in self._tools.values()]
+        for round_ in range(MAX_TOOL_ROUNDS + 1):
+            calls: tuple[ToolCall, ...] = ()
+            async for delta in self._deltas(messages, schemas if round_ < MAX_TOOL_ROUNDS else []):
+                calls += delta.calls
+                for name, count in delta.usage.items():
+                    self._usage[name] = self._usage.get(name, 0) + count
+                if delta.text:
+                    self._mark("llm_first_token")
+                    yield delta.text
+            if not calls:
+                return
+            messages += await self._call(calls)
+
+    async def _call(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+        said = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+        results = []
+        for call in calls:
+            tool = self._tools.get(call.name)
+            text = await tool.call(call.arguments) if tool is not None else "Error: there is no such function."
+            results.append({"role": "tool", "tool_call_id": call.call_id, "content": text})
+        return [{"role": "assistant", "content": None, "tool_calls": said}, *results]
+
+    async def _deltas(
+        self, messages: Sequence[Mapping[str, Any]], schemas: Sequence[Mapping[str, Any]]
+    ) -> AsyncIterator[Delta]:
+        """One request's deltas; while nothing has come, another try is as good as the first."""
+        for attempt in range(1, MAX_TRIES + 1):
+            begun = False
+            try:
+                async with self._deadline("llm", self._timeouts.first_s) as limit:
+                    async with self._stages.llm.reply(messages, schemas) as deltas, aclosing(deltas):  # type: ignore[type-var]
+                        async for delta in deltas:
+                            begun = True
+                            limit.reschedule(None)  # the consumer's time is not the model's
+                            yield delta
+                            limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
+            except StageError as failure:
+                if begun or not failure.retryable or attempt == MAX_TRIES:
+                    raise
+            else:
+                return
+
+    # ------------------------------------------------------------------------------ phrases -> audio
+    async def _request_speech(self) -> None:
+        while (phrase := await self._phrases.get()) is not None:
+            if isinstance(phrase, StageError):
+                speech = _Speech("")
+                speech.chunks.put_nowait(phrase)
+            else:
+                speech = _Speech(phrase)
+                self._spawn(self._fetch(speech))
+            await self._speeches.put(speech)
+        await self._speeches.put(None)
+
+    async def _fetch(self, speech: _Speech) -> None:
+        for attempt in range(1, MAX_TRIES + 1):
+            begun = False
+            self._mark("tts_request")
+            try:
+                async with self._deadline("tts", self._timeouts.first_s) as limit:
+                    async with self._stages.tts.speak(speech.text) as chunks, aclosing(chunks):  # type: ignore[type-var]
+                        async for chunk in chunks:
+                            begun = True
+                            limit.reschedule(None)  # a full queue is not the synthesiser's fault
+                            self._mark("tts_first_byte")
+                            await speech.chunks.put(chunk)
+                            limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
+            except StageError as failure:
+                if begun or not failure.retryable or attempt == MAX_TRIES:
+                    await speech.chunks.put(failure)
+                    return
+            else:
+                await speech.chunks.put(None)
+                return
+
+    # ------------------------------------------------------------------------------ audio -> the gate
+    async def _play(self) -> None:
+        while (speech := await self._speeches.get()) is not None:
+            failure = await self._play_phrase(speech)
+            if failure is not None:  # the rest of the reply is not asked for
+                self._post(ReplyFailed(self.epoch, failure.stage, failure.code, failure.message))
+                break
+        self._outbox.complete(self.epoch, self._samples)
+        self._post(ReplyDone(self.epoch, self._samples, self._usage))
+
+    async def _play_phrase(self, speech: _Speech) -> StageError | None:
+        whole, first_sample, begun = OddBytes(), self._samples, False
+        while (chunk := await speech.chunks.get()) is not None:
+            if isinstance(chunk, StageError):
+                return chunk
+            pcm = whole.align(chunk if begun else strip_wav_header(chunk))
+            if not pcm:
+                continue
+            if not begun:
+                self._post(ReplyPhrase(self.epoch, speech.text, first_sample))
+                begun = True
+            await self._put(pcm)
+        return None
+
+    async def _put(self, pcm: bytes) -> None:
+        first = self._samples == 0
+        if "tts_first_audible" not in self._marked:
+            at = first_audible_sample(pcm)
+            if at is not None:
+                self._mark("tts_first_audible")
+                self._post(ReplyAudible(self.epoch, self._samples + at))
+        self._samples += len(pcm) // 2
+        if first:
+            self._post(ReplyReady(self.epoch))
+        await self._outbox.audio(self.epoch, pcm)
+
+    # ------------------------------------------------------------------------------ what is told
+    def _mark(self, name: str) -> None:
+        """Post a moment of this attempt, the first time that it comes."""
+        if name not in self._marked:
+            self._marked.add(name)
+            self._post(ReplyMark(self.epoch, name, self._now_us()))
+
+
+    @asynccontextmanager
+    async def _deadline(self, stage: Stage, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                yield limit
+        except TimeoutError:
+            raise StageError(stage, "timeout", f"{NAMES[stage]} did not answer in time.", retryable=True) from None
