@@ -130,6 +130,7 @@ class Conversation(Weighing):
 
     # ---------------------------------------------------------------------------- keys and typing
     def _talk_key(self, fact: TalkKey) -> None:
+        self._voice_onset_us = None  # the key says who speaks; the endpointer begins anew at both of its edges
         if fact.down:
             turn = self._take_floor(Trigger.PTT_DOWN, "user")
             turn.talk_key, turn.ended = True, False

@@ -1,0 +1,93 @@
+"""Who answers: the process's clients, and, where nobody else does, the local twin; made ready after the port is open."""
+
+import asyncio
+import importlib
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from voiceagent.logs import RecordLog
+from voiceagent.settings import Settings
+from voiceagent.stages.cascade import cascade
+from voiceagent.stages.clients import Clients
+from voiceagent.stages.ports import Stages
+from voiceagent.vad import Silero, SpeechDetector
+
+READY_TIMEOUT_S = 20.0
+HEAVY = ("openai", "openai.resources.chat", "openai.resources.audio", "openai.resources.realtime", "websockets.asyncio.client")
+
+
+class Backends:
+    """An async context: inside it the back-ends become ready in the background, and after it nothing of them is left."""
+
+    def __init__(self, settings: Settings, log: RecordLog) -> None:
+        self._settings = settings
+        self._log = log
+        self._stack = AsyncExitStack()
+        self._starting: asyncio.Task[str] | None = None
+        self._stages: Stages | None = None
+        self.hints: tuple[str, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        self._starting = asyncio.create_task(self._start(), name="backends")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def ready(self) -> str:
+        """Wait until sessions can be served; return a sentence if they cannot."""
+        if self._starting is None:
+            return "The server is not running."
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                return await asyncio.shield(self._starting)
+        except TimeoutError:
+            return "The back-ends are not ready yet."
+
+    @property
+    def stages(self) -> Stages:
+        """The streams. Only after `ready`."""
+        if self._stages is None:
+            raise AssertionError("the back-ends are not ready")
+        return self._stages
+
+    def detector(self) -> SpeechDetector:
+        """Return a new judge of speech, for one session."""
+        return Silero()
+
+    async def _start(self) -> str:
+        try:
+            for module in HEAVY:  # in a thread: the page is served meanwhile
+                await asyncio.to_thread(importlib.import_module, module)
+            url = await self._start_twin() if self._needs_twin else None
+            clients = Clients(self._settings, url)
+            self._stack.push_async_callback(clients.aclose)
+            self._stages = cascade(clients, self._settings)
+            await clients.warm()
+        except Exception as error:  # noqa: BLE001 - every session is told
+            self._log.failure("backends_failed", error)
+            return str(error) or "The back-ends could not be started."
+        self._log.event("backends_ready", local=self._settings.is_local)
+        return ""
+
+    @property
+    def _needs_twin(self) -> bool:
+        settings = self._settings
+        own = (settings.stt_base_url, settings.llm_base_url, settings.tts_base_url)
+        return settings.is_local and not all(own)
+
+    async def _start_twin(self) -> str:
+        from voiceagent.twin import HINTS, LocalEngines, TwinServer, create_twin
+
+        engines = LocalEngines()
+        self.hints = tuple(HINTS)
+        if missing := engines.missing():
+            raise RuntimeError(f"The local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)}).")
+        twin = await self._stack.enter_async_context(TwinServer(create_twin(engines)))
+        return twin.base_url

@@ -1,0 +1,246 @@
+"""The application: routes, who may come in, what the process holds for all sessions, and how it starts and stops."""
+
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from voiceagent import __version__, protocol
+from voiceagent.backends import Backends
+from voiceagent.logs import RecordLog
+from voiceagent.models import warnings as model_warnings
+from voiceagent.resumption import Sessions
+from voiceagent.session import Gone, Session
+from voiceagent.settings import Settings
+from voiceagent.tools import CLOCK, Tool
+from voiceagent.turns import PastTurn
+from voiceagent.websocket import LOOPBACK, Refusal, StarletteSocket, hello, origin_allowed, refuse
+
+_PACKAGED = Path(__file__).parent / "web"
+WEB_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "web"
+"""The page: inside the wheel, or beside ``src`` in a checkout."""
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "microphone=(self)",
+    "cache-control": "no-cache",  # the page and the server must be of one version
+}
+
+
+class Agent:
+    """One server's application state and its WebSocket endpoint."""
+
+    def __init__(self, settings: Settings, tools: Sequence[Tool], log: RecordLog) -> None:
+        self.settings = settings
+        self.log = log
+        self.sessions = Sessions(settings)
+        self.backends = Backends(settings, log)
+        self.token = _access_token(settings)
+        self._tools = tuple(tools) if settings.tools else ()
+
+    async def websocket(self, websocket: WebSocket) -> None:
+        """Serve ``/ws``."""
+        if not origin_allowed(websocket, self.settings, token_needed=self.token is not None):
+            await websocket.close()  # before it is accepted: the handshake is refused with 403
+            return
+        await websocket.accept()
+        try:
+            if self.sessions.full:
+                text = "All places are taken at the moment."
+                await refuse(websocket, Refusal(protocol.Close.BUSY, "capacity", text, "Try again in a minute."))
+                return
+            greeting = await hello(websocket, self.settings, self.token)
+            if isinstance(greeting, Refusal):
+                await refuse(websocket, greeting)
+                return
+            await self._serve(websocket, greeting)
+        except Gone:
+            return
+
+    async def _serve(self, websocket: WebSocket, greeting: protocol.Hello) -> None:
+        failure = await self.backends.ready()
+        if failure:
+            hint = "The server's log and `voiceagent doctor` say more."
+            await refuse(websocket, Refusal(protocol.Close.INTERNAL, "backend", failure, hint))
+            return
+        former = await self.sessions.take_over(greeting.resume)
+        name = former.name if former is not None else secrets.token_hex(6)
+        past = former.past if former is not None else ()
+        session = Session(
+            name, StarletteSocket(websocket), self.settings, self.backends.stages, self.backends.detector(),
+            record=self.log.record, tools=self._tools, past=past,
+            first_turn=former.next_turn if former is not None else 1,
+        )  # fmt: skip
+        token = secrets.token_urlsafe(24)
+        kept = self.sessions.begin(session, token)
+        ending = None
+        try:
+            welcome = self._welcome(name, token, past, resumed=former is not None)
+            await websocket.send_text(welcome.model_dump_json())
+            self.log.event("session_began", session=name, client=greeting.client, resumed=former is not None)
+            ending = await session.run()
+            self.log.event("session_ended", session=name, reason=ending.reason)
+        except Exception as error:  # noqa: BLE001 - a defect ends one session, with a word to its browser
+            self.log.failure("session_failed", error, session=name)
+            text, hint = "Something went wrong in the server.", "Press Start to begin again."
+            await refuse(websocket, Refusal(protocol.Close.INTERNAL, "internal", text, hint))
+        finally:
+            self.sessions.end(kept, token, ending)
+
+    def _welcome(self, name: str, token: str, past: Sequence[PastTurn], *, resumed: bool) -> protocol.Welcome:
+        settings = self.settings
+        return protocol.Welcome(
+            version=protocol.PROTOCOL_VERSION, session=name, resume_token=token, resumed=resumed,
+            backend="local" if settings.is_local else "openai",
+            models={"stt": settings.stt_model, "llm": settings.llm_model, "tts": settings.tts_model},
+            hints=list(self.backends.hints),
+            history=[
+                {"turn": turn.number, "user": turn.user, "reply": turn.reply, "interrupted": turn.interrupted}
+                for turn in past
+            ],
+        )  # fmt: skip
+
+    async def health(self, _: Request) -> Response:
+        """Serve ``/healthz``."""
+        return JSONResponse({"status": "ok", "version": __version__, "sessions": self.sessions.running})
+
+
+def create_app(settings: Settings, *, tools: Sequence[Tool] = (CLOCK,), log: RecordLog | None = None) -> Starlette:
+    """Return the application. `tools` are offered to the language model; `log` takes the records (default: stdout)."""
+    agent = Agent(settings, tools, log or RecordLog(settings))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(agent.backends)
+            yield
+
+    async def page(_: Request) -> Response:
+        return FileResponse(WEB_DIR / "index.html", headers=HEADERS)
+
+    async def icon(_: Request) -> Response:
+        return FileResponse(WEB_DIR / "favicon.svg", headers=HEADERS)
+
+    app = Starlette(
+        routes=[
+            Route("/", page),
+            Route("/favicon.ico", icon),
+            Route("/healthz", agent.health),
+            WebSocketRoute("/ws", agent.websocket),
+            Mount("/web", _Statics(directory=WEB_DIR)),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.agent = agent
+    return app
+
+
+class _Statics(StaticFiles):
+    """The page's files, with the page's headers."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response
+
+
+def _access_token(settings: Settings) -> str | None:
+    """The token that clients must present; made up where an open address would spend somebody's money without one."""
+    if settings.access_token is not None:
+        return settings.access_token.get_secret_value()
+    if settings.host not in LOOPBACK and not settings.is_local:
+        return secrets.token_urlsafe(12)
+    return None
+
+
+# ------------------------------------------------------------------------------------------ the process
+def run(settings: Settings) -> int:
+    """Serve until a signal comes; return the process's exit code. What prevents it is said in one sentence."""
+    if settings.tls_cert is not None and not settings.tls_cert.is_file():
+        return _sorry(f"the certificate {settings.tls_cert} is not a file")
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        return _sorry(f"cannot listen on {where}: {error.strerror}. Set another port with PORT=… or end what uses it.")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, loop="auto", http="auto", ws="websockets-sansio", lifespan="on", log_config=None, access_log=False,
+        ws_max_size=protocol.MAX_MESSAGE_BYTES, ws_per_message_deflate=False, ws_ping_interval=None,
+        ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, timeout_graceful_shutdown=3,
+        server_header=False, date_header=False,
+    )  # fmt: skip
+    server = _Server(config, _banner(settings, listener, app.state.agent.token))
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        listener.close()
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Prints the banner once the port is open."""
+
+    def __init__(self, config: uvicorn.Config, banner: str) -> None:
+        super().__init__(config)
+        self._banner = banner
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            sys.stderr.write(self._banner)
+            sys.stderr.flush()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except BaseException:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
+
+
+def _sorry(sentence: str) -> int:
+    sys.stderr.write(f"voiceagent: {sentence}\n")
+    return 1
+
+
+def _banner(settings: Settings, listener: socket.socket, token: str | None) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls_cert is not None else "http"
+    shown = f"[{host}]" if ":" in host else host
+    lines = [f"voiceagent {__version__}: {scheme}://{shown}:{port}"]
+    if settings.is_local:
+        from voiceagent.twin import HINTS
+
+        lines.append("The local twin answers: no key, no network, a list of phrases. Set OPENAI_API_KEY for the real one.")
+        lines.append("Say: " + " · ".join(f'"{hint}"' for hint in HINTS[:4]))
+    else:
+        lines.append(f"Answers: {settings.stt_model}, {settings.llm_model}, {settings.tts_model}.")
+        lines += [f"Note: {warning}" for warning in model_warnings(settings)]
+    if token is not None:
+        lines.append(f"Access token: {token}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,392 @@
+"""The driver of one session: it moves facts into the conversation and runs the effects; the only reader of the clock.
+
+Six tasks at rest: the socket's reader, the sender, the STT, the keepalive, the decider, and the group's own; two or three
+more while a reply is made. All of them live in one task group, so that when one session ends nothing of it is left.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from voiceagent import protocol
+from voiceagent.clockmap import ClockMap
+from voiceagent.conversation import Conversation
+from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.events import (
+    AgentSays,
+    CancelReply,
+    CommitItem,
+    Effect,
+    EndSession,
+    Fact,
+    FlushReply,
+    HoldReply,
+    Left,
+    OpenGate,
+    OpenItem,
+    PlaybackProgress,
+    PlaybackStarted,
+    Record,
+    ReplyMark,
+    ResumeReply,
+    Send,
+    StartReply,
+    TalkKey,
+    TextSubmitted,
+    Tick,
+)
+from voiceagent.microphone import Microphone
+from voiceagent.outbox import Outbox, Overflow
+from voiceagent.reply import ReplyAttempt, Timeouts
+from voiceagent.rules import Rules
+from voiceagent.settings import Settings
+from voiceagent.stages.ports import Stages
+from voiceagent.states import Leaf
+from voiceagent.timeline import TransitionRecord, TurnRecord
+from voiceagent.tools import Tool
+from voiceagent.turns import PastTurn
+from voiceagent.vad import SpeechDetector
+
+INBOX_FACTS = 1024
+PING_S = 2.0
+FIRST_PINGS = 4  # close together: the clock is wanted before the first turn
+FIRST_PING_S = 0.1
+MAX_MISTAKES = 10
+LAST_WORDS_S = 0.05
+MIC_BURST_S, MIC_SPEED = 12.0, 1.5  # a stalled network catches up; a flood is something else
+MESSAGES_BURST, MESSAGES_PER_S = 400, 60
+
+
+class Gone(Exception):  # noqa: N818 - what happened, not whose error
+    """The browser has left."""
+
+
+class Socket(Protocol):
+    """One WebSocket, accepted. Every method raises `Gone` when the browser has left."""
+
+    async def receive(self) -> str | bytes:
+        """Return the next message."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close it with a code; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended, and what to keep of it for the same person to go on."""
+
+    reason: str
+    past: tuple[PastTurn, ...]
+    next_turn: int
+    resumable: bool
+
+
+class Allowance:
+    """A token bucket: `burst` at once and `per_s` on the average."""
+
+    def __init__(self, burst: float, per_s: float, now_us: int) -> None:
+        self._burst, self._per_s = burst, per_s
+        self._left, self._at_us = burst, now_us
+
+    def take(self, amount: float, now_us: int) -> bool:
+        """Take so much; False if it is not there."""
+        self._left = min(self._burst, self._left + (now_us - self._at_us) / 1e6 * self._per_s)
+        self._at_us = now_us
+        self._left -= amount
+        return self._left >= 0
+
+
+class Session:
+    """One browser's session, from its accepted hello to its end."""
+
+    def __init__(
+        self, name: str, socket: Socket, settings: Settings, stages: Stages, detector: SpeechDetector | None,
+        *, record: Callable[[str, TransitionRecord | TurnRecord], None], tools: Sequence[Tool] = (),
+        past: tuple[PastTurn, ...] = (), first_turn: int = 1,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self._socket = socket
+        self._settings = settings
+        self._stages = stages
+        self._tools = tools
+        self._record = record
+        self._loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[Fact] = asyncio.Queue(maxsize=INBOX_FACTS)
+        self._clock = ClockMap()
+        self._stt = stages.stt(self._post)
+        self._mic = Microphone(
+            Endpointer(endpoint_config(settings), detector), self._stt, self._clock,
+            pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us,
+        )  # fmt: skip
+        self._outbox = Outbox(
+            socket.send, self._now_us,
+            lead_us=settings.lead_ms * 1000, send_timeout_s=settings.send_timeout_s,
+            on_first_frame=lambda epoch, at_us: self._post(ReplyMark(epoch, "first_frame_sent", at_us)),
+        )  # fmt: skip
+        self._conversation = Conversation(
+            Rules.from_settings(settings), self._now_us(), past=past, first_turn=first_turn
+        )
+        self._timeouts = Timeouts(settings.reply_timeout_s / 2, settings.stall_timeout_s)
+        self._group: asyncio.TaskGroup
+        self._attempts: dict[int, asyncio.Task[None]] = {}
+        self._pings: dict[int, int] = {}
+        self._heard_us = self._now_us()  # the browser's last sign of life
+        self._frame_us = self._now_us()  # the microphone's last frame
+        self._next_seq = 0
+        self._talking = False  # the talk key is down
+        self._mistakes = 0
+        self._end: EndSession | None = None
+
+    def _now_us(self) -> int:
+        return round(self._loop.time() * 1e6)
+
+    @property
+    def leaf(self) -> Leaf:
+        """Where the session is."""
+        return self._conversation.leaf
+
+    def say(self, text: str) -> None:
+        """Have the agent speak first, if nobody else does."""
+        self._post(AgentSays(text))
+
+    def leave(self, left: Left) -> None:
+        """End the session from outside: replaced, or the server stops."""
+        self._post(left)
+
+    async def run(self) -> Ending:
+        """Run until the conversation has ended and everything of it is released."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            tasks = [
+                group.create_task(self._read(), name=f"{self.name} reader"),
+                group.create_task(self._write(), name=f"{self.name} sender"),
+                group.create_task(self._stt.run(), name=f"{self.name} stt"),
+                group.create_task(self._keep_alive(), name=f"{self.name} keepalive"),
+                group.create_task(self._stages.warm(), name=f"{self.name} warm"),
+            ]
+            if self._settings.greeting and not self._conversation.past:
+                self.say(self._settings.greeting)
+            await self._decide()
+            await self._last_words()
+            for task in (*tasks, *self._attempts.values()):
+                task.cancel()
+        end = self._end or EndSession(protocol.Close.INTERNAL, "unknown", "", "")
+        return Ending(
+            end.reason, tuple(self._conversation.past), self._conversation.next_turn,
+            resumable=end.reason in {"disconnected", "pong_timeout", "send_timeout", "replaced"},
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------ facts in, effects out
+    def _post(self, fact: Fact) -> None:
+        try:
+            self._inbox.put_nowait(fact)
+        except asyncio.QueueFull:
+            # A thousand facts that nobody took: this session is beyond help, and must not take the others with it.
+            self._inbox.get_nowait()
+            self._inbox.put_nowait(Left("overrun", protocol.Close.INTERNAL, "The session is overloaded.", "Reload."))
+
+    async def _decide(self) -> None:
+        """Put every fact to the conversation, and `Tick` when its deadline has come."""
+        while self._conversation.leaf is not Leaf.CLOSED:
+            fact = await self._next_fact()
+            for effect in self._conversation.handle(fact, self._now_us()):
+                self._run(effect)
+
+    async def _next_fact(self) -> Fact:
+        with suppress(asyncio.QueueEmpty):
+            return self._inbox.get_nowait()
+        due_us = self._conversation.deadline_us
+        try:
+            async with asyncio.timeout_at(None if due_us is None else due_us / 1e6):
+                return await self._inbox.get()
+        except TimeoutError:
+            return Tick()
+
+    def _run(self, effect: Effect) -> None:
+        try:
+            self._effect(effect)
+        except Overflow:
+            self._post(Left("send_timeout", protocol.Close.TIMEOUT))
+
+    def _effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line an effect
+        match effect:
+            case Send(message):
+                self._outbox.put(message)
+            case Record(record):
+                self._record(self.name, record)
+            case OpenItem(_, item, from_us):
+                self._mic.open_item(item, from_us)
+            case CommitItem(_, item):
+                self._mic.commit_item(item)
+            case StartReply():
+                self._start(effect)
+            case OpenGate(_, epoch):
+                self._outbox.open(epoch)
+            case HoldReply(_, epoch):
+                self._outbox.hold(epoch)
+            case ResumeReply(_, epoch):
+                self._outbox.resume(epoch)
+            case FlushReply(turn, epoch):
+                self._outbox.flush(turn, epoch)
+            case CancelReply(_, epoch):
+                self._outbox.drop(epoch)
+                if (task := self._attempts.pop(epoch, None)) is not None:
+                    task.cancel()
+            case EndSession():
+                self._end = effect
+
+    def _start(self, effect: StartReply) -> None:
+        self._outbox.begin(effect.turn, effect.epoch)
+        attempt = ReplyAttempt(
+            effect.epoch, self._stages, self._outbox,
+            post=self._post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
+        )  # fmt: skip
+        task = self._group.create_task(attempt.run(effect.messages, effect.canned), name=f"{self.name} reply")
+        self._attempts[effect.epoch] = task
+        task.add_done_callback(lambda _: self._attempts.pop(effect.epoch, None))
+
+    # ------------------------------------------------------------------------------ the socket
+    async def _write(self) -> None:
+        try:
+            await self._outbox.run()
+        except TimeoutError:
+            self._post(Left("send_timeout", protocol.Close.TIMEOUT))
+        except Gone:
+            self._post(Left("disconnected"))
+
+    async def _last_words(self) -> None:
+        """Tell the browser why it ends, if it is still there, and close."""
+        end = self._end
+        if end is None:
+            return
+        with suppress(Gone, TimeoutError, Overflow):
+            async with asyncio.timeout(LAST_WORDS_S):
+                if end.message:
+                    self._outbox.put(
+                        protocol.Error(code=end.reason, message=end.message, hint=end.hint, fatal=True)
+                    )
+                await self._outbox.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._socket.close(end.code, end.reason)
+
+    async def _read(self) -> None:
+        now_us = self._now_us()
+        audio = Allowance(MIC_BURST_S, MIC_SPEED, now_us)
+        messages = Allowance(MESSAGES_BURST, MESSAGES_PER_S, now_us)
+        try:
+            while True:
+                message = await self._socket.receive()
+                self._heard_us = self._now_us()
+                if isinstance(message, bytes):
+                    allowed = audio.take((len(message) - protocol.HEADER_BYTES) / 2 / protocol.RATE_HZ, self._heard_us)
+                else:
+                    allowed = messages.take(1, self._heard_us)
+                if not allowed:
+                    text = "More was sent than a conversation needs."
+                    self._post(Left("too_fast", protocol.Close.POLICY, text, "Send audio as it is recorded."))
+                    return
+                try:
+                    self._take(message)
+                except protocol.ProtocolError as error:
+                    self._mistake(error)
+        except Gone:
+            self._post(Left("disconnected"))
+
+    def _take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self._take_frame(protocol.MicFrame.unpack(message))
+        else:
+            self._take_message(protocol.parse_client(message))
+
+    def _mistake(self, error: protocol.ProtocolError) -> None:
+        self._mistakes += 1
+        if self._mistakes >= MAX_MISTAKES:
+            hint = "Reload the page; if it happens again, the client does not speak this protocol."
+            self._post(Left(error.code, protocol.Close.BAD_MESSAGE, error.message, hint))
+        else:
+            with suppress(Overflow):
+                self._outbox.put(protocol.Error(code=error.code, message=error.message))
+
+    def _take_frame(self, frame: protocol.MicFrame) -> None:
+        if frame.seq < self._next_seq:
+            raise protocol.ProtocolError("bad_frame", "Microphone frames must be numbered upwards.")
+        self._next_seq = frame.seq + 1
+        self._frame_us = self._now_us()
+        for fact in self._mic.frame(frame):
+            self._post(fact)
+
+    def _take_message(self, message: Any) -> None:
+        match message:
+            case protocol.Pong(id=number, client_ms=client_ms):
+                sent_us = self._pings.pop(number, None)
+                if sent_us is not None:
+                    self._clock.pong(sent_us, self._now_us(), client_ms)
+            case protocol.Started(epoch=epoch, at_ms=at_ms):
+                at_us = self._clock.to_server_us(at_ms)
+                now_us = self._now_us()
+                self._post(PlaybackStarted(epoch, now_us if at_us is None else at_us, self._clock.rtt_us))
+            case protocol.Played() | protocol.Held() | protocol.Flushed() | protocol.Ended():
+                self._outbox.played(message.epoch, message.samples)
+                self._post(PlaybackProgress(message.epoch, message.samples, message.type))
+            case protocol.Text(text=text):
+                if text.strip():
+                    self._post(TextSubmitted(text.strip()))
+            case protocol.PushToTalk(down=down):
+                self._talk(down=down)
+            case protocol.Mute(muted=muted):
+                if muted and not self._talking:
+                    self._end_speech()
+            case protocol.HangUp():
+                self._post(Left("hung_up"))
+            case protocol.Hello():
+                raise protocol.ProtocolError("bad_message", "There was a hello already.")
+
+    def _talk(self, *, down: bool) -> None:
+        """The talk key decides by itself: the endpointer must not hold an utterance over its edges."""
+        if down == self._talking:
+            return
+        self._talking = down
+        self._mic.reset()
+        self._post(TalkKey(down))
+
+    def _end_speech(self) -> None:
+        for fact in self._mic.end():
+            self._post(fact)
+
+    # ------------------------------------------------------------------------------ time
+    async def _keep_alive(self) -> None:
+        """Ping for the clock and for a sign of life; watch over a microphone that dies and the session's length."""
+        settings, number = self._settings, 0
+        cap_us = self._now_us() + round(settings.session_cap_s * 1e6)
+        while True:
+            number += 1
+            self._pings = {key: at for key, at in self._pings.items() if key > number - FIRST_PINGS * 4}
+            self._pings[number] = self._now_us()
+            with suppress(Overflow):
+                self._outbox.put(protocol.Ping(id=number))
+            await asyncio.sleep(FIRST_PING_S if number < FIRST_PINGS else min(PING_S, settings.mic_timeout_s / 2))
+            now_us = self._now_us()
+            if now_us - self._heard_us > settings.pong_timeout_s * 1e6:
+                self._post(Left("pong_timeout", protocol.Close.TIMEOUT))
+            elif now_us >= cap_us:
+                text = "This conversation has reached its longest duration."
+                self._post(Left("session_cap", protocol.Close.TIMEOUT, text, "Press Start for a new one."))
+            elif self._mic.in_utterance and now_us - self._frame_us > settings.mic_timeout_s * 1e6:
+                self._end_speech()
+
+
+def endpoint_config(settings: Settings) -> EndpointConfig:
+    """Return what the endpointer needs of the settings."""
+    return EndpointConfig(
+        endpoint_ms=settings.endpoint_ms,
+        pause_ms=settings.pause_ms,
+        min_speech_ms=settings.min_speech_ms,
+        energy_margin_db=settings.energy_margin_db,
+        vad_threshold=settings.vad_threshold,
+    )
