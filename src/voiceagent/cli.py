@@ -1,0 +1,144 @@
+"""The command ``voiceagent``: each verb imports its own room, so that none waits for what it does not use."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic import SecretStr, ValidationError
+
+from voiceagent import __version__
+from voiceagent.settings import Settings
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """A voice agent server with an explicit state machine. With no key and no network a local twin answers."""
+
+
+# ------------------------------------------------------------------------------------------ settings as options
+def _plain(annotation: Any) -> Any:
+    """The type inside ``X | None``."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) is UnionType:
+        return next(argument for argument in get_args(annotation) if argument is not type(None))
+    return annotation
+
+
+def _option(name: str, field: Any) -> Callable[[Any], Any]:
+    flag, kind = f"--{name.replace('_', '-')}", _plain(field.annotation)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=field.description)
+    types = {int: int, float: float, Path: click.Path(path_type=Path)}
+    choice = click.Choice(get_args(kind)) if get_origin(kind) is Literal else types.get(kind, str)
+    return click.option(flag, name, type=choice, default=None, help=field.description)
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for each setting; what is not given comes from the environment."""
+    for name, field in reversed(Settings.model_fields.items()):
+        if field.annotation != tuple[str, ...]:
+            command = _option(name, field)(command)
+    return command
+
+
+def load_settings(options: dict[str, Any]) -> Settings:
+    """Build the settings; a wrong one ends the command with a sentence for each, and exit code 2."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if _plain(Settings.model_fields[name].annotation) is SecretStr:
+            given[name] = SecretStr(given[name])
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        for wrong in error.errors(include_input=False, include_url=False):
+            where = ".".join(str(part) for part in wrong["loc"])
+            message = wrong["msg"].removeprefix("Value error, ")
+            click.echo(f"voiceagent: {where + ': ' if where else ''}{message}", err=True)
+        sys.exit(2)
+
+
+# ------------------------------------------------------------------------------------------ commands
+@main.command()
+@settings_options
+def serve(**options: Any) -> None:
+    """Serve the page and its sessions until stopped."""
+    settings = load_settings(options)
+    from voiceagent.server import run
+
+    sys.exit(run(settings))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9000, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--api-key", default=None, help="The only key that is accepted; without it any is.")
+@click.option("--script", type=click.Path(path_type=Path), default=None, help="JSON file: answer by a script.")
+def twin(host: str, port: int, api_key: str | None, script: Path | None) -> None:
+    """Serve the local OpenAI alone."""
+    from voiceagent.twin.serve import BadScript, serve
+
+    try:
+        asyncio.run(serve(host, port, api_key, script))
+    except OSError as error:
+        _sorry(f"cannot listen on {host}:{port}: {error.strerror}")
+    except (BadScript, RuntimeError) as error:
+        _sorry(str(error))
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The server.")
+@click.option("--token", default=None, envvar="VOICEAGENT_ACCESS_TOKEN", help="Its access token.")
+@click.option("--text", "texts", multiple=True, help="Type this instead of speaking; may be given more than once.")
+@click.option("--barge-in-ms", type=click.IntRange(0), default=None, help="Speak the next file so far into the reply.")
+@click.option("--timeout-s", default=30.0, show_default=True, help="Longest wait for an answer.")
+@click.option("--save", type=click.Path(path_type=Path), default=None, help="Write what was heard of the replies (WAV).")
+@click.option("--json", "as_json", is_flag=True, help="Print the turns as JSON.")
+def call(**options: Any) -> None:
+    """Speak sound FILES to a running server, in real time, and print what came back."""
+    from voiceagent.caller import run_call
+
+    sys.exit(run_call(**options))
+
+
+@main.command()
+def diagram() -> None:
+    """Print the state machine as a Mermaid diagram."""
+    from voiceagent.states import diagram
+
+    click.echo(diagram(), nl=False)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@settings_options
+def doctor(*, as_json: bool, **options: Any) -> None:
+    """Say what is installed, which back-ends answer, and what to fix."""
+    from voiceagent.doctor import run
+
+    sys.exit(run(load_settings(options), as_json=as_json))
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["gap", "bargein", "load", "start", "all"]), default="all")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option("--endpoint-ms", default=200, show_default=True, help="Endpoint wait of the server under test (gap).")
+def bench(name: str, *, as_json: bool, readme: bool, endpoint_ms: int) -> None:
+    """Measure the server with scripted back-ends: response gap, barge-in, load, start."""
+    from voiceagent.bench import run
+
+    sys.exit(run(name, as_json=as_json, readme=readme, endpoint_ms=endpoint_ms))
+
+
+def _sorry(sentence: str) -> None:
+    click.echo(f"voiceagent: {sentence}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The real engines: pocketsphinx and espeak-ng in their own processes, and the responder between them."""
+
+import asyncio
+import datetime as dt
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from voiceagent.twin.ports import EngineError, FunctionCall
+from voiceagent.twin.responder import respond, wants_clock
+from voiceagent.twin.worker import Worker
+
+RATE_HZ = 24_000
+PARTIAL_EVERY_BYTES = RATE_HZ * 2 * 300 // 1000
+LONGEST_PARTIAL_BYTES = RATE_HZ * 2 * 10
+LONGEST_BYTES = RATE_HZ * 2 * 60
+NEEDED = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeakng-loader", "soxr": "soxr"}
+LEAST_CHUNK_BYTES = RATE_HZ * 2 * 40 // 1000
+
+
+class LocalEngines:
+    """`Engines` without a network. They take the extra ``voiceagent[local]``."""
+
+    def __init__(self, now: Callable[[], dt.datetime] = lambda: dt.datetime.now().astimezone()) -> None:
+        self._now = now
+        self._stt = Worker("voiceagent.twin.stt_worker")
+        self._tts = Worker("voiceagent.twin.tts_worker")
+        self._warm: asyncio.Task[Any] | None = None
+
+    @staticmethod
+    def missing() -> list[str]:
+        """Return the packages that are not installed."""
+        return [package for module, package in NEEDED.items() if find_spec(module) is None]
+
+    async def start(self) -> None:
+        """Start the workers in the background. Raises `EngineError` if they are not installed."""
+        if missing := self.missing():
+            text = f"The local engines are missing ({', '.join(missing)}): pip install 'voiceagent[local]'."
+            raise EngineError(500, "engines_missing", text)
+        self._warm = asyncio.create_task(self._start_workers(), name="local engines")
+
+    async def _start_workers(self) -> None:
+        await asyncio.gather(self._stt.start(), self._tts.start(), return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """End the workers."""
+        if self._warm is not None:
+            self._warm.cancel()
+            await asyncio.gather(self._warm, return_exceptions=True)
+        await asyncio.gather(self._stt.aclose(), self._tts.aclose())
+
+    def transcribe(self, on_partial: Callable[[str], None]) -> "LocalTranscription":
+        """Begin an utterance."""
+        return LocalTranscription(self._stt, on_partial)
+
+    async def reply(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    ) -> AsyncIterator[str | FunctionCall]:
+        """Stream the responder's answer, a word a token."""
+        last = messages[-1] if messages else {}
+        if last.get("role") == "tool":
+            answer = f"It is {last.get('content')}."
+        else:
+            clock = _clock_tool(tools)
+            if clock and last.get("role") == "user" and wants_clock(str(last.get("content", "")).lower()):
+                yield FunctionCall(clock, "{}")
+                return
+            answer = respond(messages, self._now())
+        for token in re.findall(r"\S+\s*", answer):
+            yield token
+
+    async def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[bytes]:
+        """Stream the synthesiser's audio, in chunks of 40 ms or more."""
+        waiting = b""
+        async for _, pcm in self._tts.request({"text": text, "voice": voice, "speed": speed}):
+            waiting += pcm
+            if len(waiting) >= LEAST_CHUNK_BYTES:
+                yield waiting
+                waiting = b""
+        if waiting:
+            yield waiting
+
+
+class LocalTranscription:
+    """One utterance. Its partial words come from decoding it anew every 300 ms; what two tries agree on is told."""
+
+    def __init__(self, worker: Worker, on_partial: Callable[[str], None]) -> None:
+        self._worker = worker
+        self._on_partial = on_partial
+        self._audio = bytearray()
+        self._decoded = 0
+        self._before: list[str] = []
+        self._told: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def append(self, pcm: bytes) -> None:
+        """Add audio."""
+        self._audio += pcm[: max(0, LONGEST_BYTES - len(self._audio))]
+        due = len(self._audio) - self._decoded >= PARTIAL_EVERY_BYTES
+        if due and self._task is None and self._worker.waiting < 2 and len(self._audio) <= LONGEST_PARTIAL_BYTES:
+            self._decoded = len(self._audio)
+            self._task = asyncio.create_task(self._partial(bytes(self._audio)), name="partial transcript")
+
+    async def _partial(self, audio: bytes) -> None:
+        try:
+            words = (await _decode(self._worker, audio, final=False)).split()
+        except EngineError:
+            return  # the final will say so
+        finally:
+            self._task = None
+        stable = 0
+        while stable < min(len(words), len(self._before)) and words[stable] == self._before[stable]:
+            stable += 1
+        self._before = words
+        settled = words[: min(stable, len(words) - 1)]  # the last word may still become another
+        if len(settled) > len(self._told) and settled[: len(self._told)] == self._told:
+            self._told = settled
+            self._on_partial(" ".join(settled))
+
+    async def final(self) -> str:
+        """Return the words of all of it."""
+        self.cancel()
+        return await _decode(self._worker, bytes(self._audio), final=True)
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+async def _decode(worker: Worker, audio: bytes, *, final: bool) -> str:
+    async for answer, _ in worker.request({"final": final}, audio):
+        return str(answer["words"])
+    return ""
+
+
+def _clock_tool(tools: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a function that tells the time, if one is offered."""
+    for tool in tools:
+        name = str((tool.get("function") or {}).get("name", ""))
+        if re.search(r"time|date|clock", name):
+            return name
+    return ""

@@ -1,0 +1,122 @@
+"""The recogniser's process: pocketsphinx with an n-gram of what the responder understands, and a way to say "none of it".
+
+Speech from outside the phrases is not to be bent into them: one garbage word for each phone competes with the words, and
+where it wins too often nothing was understood.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from voiceagent.twin import pipes
+from voiceagent.twin.vocabulary import emphasised
+
+IN_HZ, RATE_HZ = 24_000, 16_000
+GARBAGE_LOG10 = -1.35
+MOST_GARBAGE = 0.15
+QUIET_DBFS = -48.0
+_GARBAGE = "garbage_"
+
+
+class Recogniser:
+    """A decoder for whole utterances."""
+
+    def __init__(self) -> None:
+        import pocketsphinx
+        from pocketsphinx.lm import ArpaBoLM
+
+        pocketsphinx.set_loglevel("FATAL")
+        model = Path(pocketsphinx.get_model_path()) / "en-us"
+        corpus = emphasised()
+        words = {word for phrase in corpus for word in phrase.split()}
+        lexicon, phones = _lexicon((model / "cmudict-en-us.dict").read_text(encoding="utf-8"), words)
+        with tempfile.TemporaryDirectory(prefix="voiceagent-") as folder:
+            dictionary, grammar = Path(folder) / "words.dict", Path(folder) / "phrases.lm"
+            garbage = [f"{_GARBAGE}{phone.lower()} {phone}" for phone in sorted(phones)]
+            dictionary.write_text("\n".join([*lexicon, *garbage]) + "\n", encoding="utf-8")
+            arpa = ArpaBoLM(text="\n".join(corpus), add_start=True)
+            arpa.compute()
+            arpa.write_file(str(grammar))
+            _add_unigrams(grammar, [line.split()[0] for line in garbage])
+            self._decoder = pocketsphinx.Decoder(
+                hmm=str(model / "en-us"), dict=str(dictionary), lm=str(grammar), fwdflat=True, loglevel="FATAL"
+            )
+        self._noise = np.random.default_rng(0)
+
+    def words(self, pcm: bytes, *, final: bool) -> str:
+        """Return the words of PCM16 mono at 24 kHz; "" if they are none of ours."""
+        audio = soxr.resample(np.frombuffer(pcm, dtype="<i2").astype(np.float32), IN_HZ, RATE_HZ)
+        if not audio.size:
+            return ""
+        # Digital silence ruins the decoder's idea of the channel: it gets a quiet room.
+        audio = audio + self._noise.normal(0, 32768 * 10 ** (QUIET_DBFS / 20), audio.size)
+        self._decoder.start_utt()
+        self._decoder.process_raw(np.clip(audio, -32768, 32767).astype("<i2").tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        return _words(list(self._decoder.seg() or ()), final=final)
+
+
+def _words(segments: list[object], *, final: bool) -> str:
+    said: list[str] = []
+    garbage = voiced = 0
+    for segment in segments:
+        word = str(segment.word)  # type: ignore[attr-defined]
+        frames = segment.end_frame - segment.start_frame + 1  # type: ignore[attr-defined]
+        if word.startswith(_GARBAGE):
+            garbage += frames
+        elif not word.startswith(("<", "[", "++")):
+            voiced += frames
+            said.append(re.sub(r"\(\d+\)$", "", word))
+    if garbage + voiced == 0 or (final and garbage >= MOST_GARBAGE * voiced):
+        return ""
+    return " ".join(said)
+
+
+def _lexicon(text: str, words: set[str]) -> tuple[list[str], set[str]]:
+    """The dictionary's lines for these words, and all its phones."""
+    lines, phones, found = [], set(), set()
+    for line in text.splitlines():
+        head, _, sounds = line.partition(" ")
+        phones.update(sounds.split())
+        word = re.sub(r"\(\d+\)$", "", head)
+        if word in words:
+            found.add(word)
+            lines.append(line)
+    missing = sorted(words - found)
+    if missing:
+        raise RuntimeError(f"words without a pronunciation: {', '.join(missing)}")
+    return lines, phones
+
+
+def _add_unigrams(grammar: Path, words: list[str]) -> None:
+    """Put words into an ARPA model that may come at any place."""
+    text = grammar.read_text(encoding="utf-8")
+    count = int(re.search(r"ngram 1=(\d+)", text)[1])  # type: ignore[index]  # the model was just written
+    text = text.replace(f"ngram 1={count}", f"ngram 1={count + len(words)}", 1)
+    rows = "".join(f"{GARBAGE_LOG10:.4f} {word} 0.0000\n" for word in words)
+    text = text.replace("\\1-grams:\n", "\\1-grams:\n" + rows, 1)
+    grammar.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Serve requests from stdin until it ends."""
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the messages
+    engine = Recogniser()
+    pipes.write(sink, {"ready": True})
+    while (message := pipes.read(source)) is not None:
+        head, body = message
+        try:
+            words = engine.words(body, final=head["final"])
+            pipes.write(sink, {"id": head["id"], "end": True, "words": words})
+        except Exception as error:  # noqa: BLE001 - the request fails, the worker goes on
+            pipes.write(sink, {"id": head["id"], "end": True, "error": f"{type(error).__name__}"})
+
+
+if __name__ == "__main__":
+    main()
