@@ -5,6 +5,7 @@ more while a reply is made. All of them live in one task group, so that when one
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ class Session:
         self._tools = tools
         self._record = record
         self._loop = asyncio.get_running_loop()
+        self._fine_clock = type(self._loop).__module__.startswith("uvloop")
         self._inbox: asyncio.Queue[Fact] = asyncio.Queue(maxsize=INBOX_FACTS)
         self._clock = ClockMap()
         self._stt = stages.stt(self._post)
@@ -143,6 +145,9 @@ class Session:
         self._end: EndSession | None = None
 
     def _now_us(self) -> int:
+        # uvloop's time stands still within a step and counts milliseconds; both loops count from the same origin.
+        if self._fine_clock:
+            return time.monotonic_ns() // 1000
         return round(self._loop.time() * 1e6)
 
     @property

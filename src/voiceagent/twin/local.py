@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from voiceagent.twin.ports import EngineError, FunctionCall
-from voiceagent.twin.responder import respond, wants_clock
+from voiceagent.twin.responder import respond, say_clock, wants_clock
 from voiceagent.twin.worker import Worker
 
 RATE_HZ = 24_000
@@ -60,7 +60,7 @@ class LocalEngines:
         """Stream the responder's answer, a word a token."""
         last = messages[-1] if messages else {}
         if last.get("role") == "tool":
-            answer = f"It is {last.get('content')}."
+            answer = say_clock(_last_user(messages), str(last.get("content", "")))
         else:
             clock = _clock_tool(tools)
             if clock and last.get("role") == "user" and wants_clock(str(last.get("content", "")).lower()):
@@ -134,6 +134,11 @@ async def _decode(worker: Worker, audio: bytes, *, final: bool) -> str:
     async for answer, _ in worker.request({"final": final}, audio):
         return str(answer["words"])
     return ""
+
+
+def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What the user said last, before the functions were called."""
+    return next((str(m.get("content", "")) for m in reversed(messages) if m.get("role") == "user"), "")
 
 
 def _clock_tool(tools: Sequence[Mapping[str, Any]]) -> str:

@@ -136,9 +136,20 @@ def _answer(text: str, now: dt.datetime, nth: int) -> str:
 def _clock(text: str, now: dt.datetime) -> str:
     if re.search(r"\bdate\b|\bday\b|\btoday\b|\byear\b|\bmonth\b", text) and not re.search(r"time of day|\btime\b", text):
         return f"Today is {now:%A}, {now:%B} {now.day}, {now.year}."
-    hour = now.hour % 12 or 12
-    part = "in the morning" if now.hour < 12 else "in the afternoon" if now.hour < 18 else "in the evening"
-    return f"It is {hour}:{now.minute:02d} {part}."
+    return _time_of_day(now.hour, now.minute)
+
+
+def _time_of_day(hour: int, minute: int) -> str:
+    part = "in the morning" if hour < 12 else "in the afternoon" if hour < 18 else "in the evening"
+    return f"It is {hour % 12 or 12}:{minute:02d} {part}."
+
+
+def say_clock(asked: str, told: str) -> str:
+    """Answer a question for the time or the date from what a function told, such as "Tuesday, 3 May 2026, 14:05"."""
+    clock = re.search(r"\b([01]?\d|2[0-3]):([0-5]\d)\b", told)
+    if clock is not None and re.search(r"\btime\b|o'?clock", asked.lower()):
+        return _time_of_day(int(clock[1]), int(clock[2]))
+    return f"It is {re.sub(r',? ?[0-9]{1,2}:[0-9]{2}.*', '', told) or told}."
 
 
 def _unit(word: str) -> str:
