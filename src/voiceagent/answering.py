@@ -60,7 +60,9 @@ class Answering(Bookkeeping):
             return
         self.epoch += 1
         turn.reply = Reply(self.epoch, self._now_us, canned=bool(canned))
-        past = () if canned else prompt(self.rules.instructions, self.past, turn.text, limit=self.rules.max_history_turns)
+        past = (
+            () if canned else prompt(self.rules.instructions, self.past, turn.text, limit=self.rules.max_history_turns)
+        )
         self._out.append(StartReply(turn.number, self.epoch, past, canned))
 
     def _drop_reply(self, turn: Turn) -> None:

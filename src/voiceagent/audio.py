@@ -49,7 +49,8 @@ def levels_dbfs(samples: Samples, step: int) -> NDArray[np.float32]:
     count = samples.size // step
     wide = samples[: count * step].astype(np.float32).reshape(count, step)
     power = np.einsum("ij,ij->i", wide, wide) / step
-    return np.maximum(10 * np.log10(power / 32768.0**2 + 1e-12), SILENCE_DBFS).astype(np.float32)
+    levels: NDArray[np.float32] = np.maximum(10 * np.log10(power / 32768.0**2 + 1e-12), SILENCE_DBFS).astype(np.float32)
+    return levels
 
 
 def first_audible_sample(pcm: bytes, threshold_dbfs: float = -50.0) -> int | None:

@@ -14,7 +14,13 @@ from voiceagent.stages.ports import Stages
 from voiceagent.vad import Silero, SpeechDetector
 
 READY_TIMEOUT_S = 20.0
-HEAVY = ("openai", "openai.resources.chat", "openai.resources.audio", "openai.resources.realtime", "websockets.asyncio.client")
+HEAVY = (
+    "openai",
+    "openai.resources.chat",
+    "openai.resources.audio",
+    "openai.resources.realtime",
+    "websockets.asyncio.client",
+)
 
 
 class Backends:
@@ -88,6 +94,8 @@ class Backends:
         engines = LocalEngines()
         self.hints = tuple(HINTS)
         if missing := engines.missing():
-            raise RuntimeError(f"The local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)}).")
+            raise RuntimeError(
+                f"The local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})."
+            )
         twin = await self._stack.enter_async_context(TwinServer(create_twin(engines)))
         return twin.base_url

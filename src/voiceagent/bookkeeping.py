@@ -77,7 +77,7 @@ class Bookkeeping:
             since_ms = (self._now_us - self._recorder.began_us) / 1000
             self._send(
                 protocol.State(
-                    state=target.state,  # type: ignore[arg-type]  # one of the six names, by Leaf.state
+                    state=target.state,
                     leaf=target.value, trigger=trigger.value, turn=number, epoch=self.epoch, at_ms=since_ms,
                 )
             )  # fmt: skip

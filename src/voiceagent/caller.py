@@ -275,8 +275,8 @@ def websocket_url(url: str) -> str:
 
 # ------------------------------------------------------------------------------------------ the command
 def run_call(
-    files: Sequence[Path], url: str, token: str | None, texts: Sequence[str], barge_in_ms: int | None,
-    timeout_s: float, save: Path | None, *, as_json: bool,
+    *, files: Sequence[Path], url: str, token: str | None, texts: Sequence[str], barge_in_ms: int | None,
+    timeout_s: float, save: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Make the call that the options describe and print it; 0 if everything got an answer, 1 if not, 2 for bad usage."""
     if not files and not texts:
@@ -297,8 +297,8 @@ def run_call(
         sys.stdout.write(json.dumps({"turns": [turn.report() for turn in turns], "errors": errors}, indent=1) + "\n")
     else:
         _print(turns)
-    for error in errors:
-        sys.stderr.write(f"voiceagent: {error}\n")
+    for sentence in errors:
+        sys.stderr.write(f"voiceagent: {sentence}\n")
     answered = sum(1 for turn in turns if turn.done is not None and _counts(turn.done))
     return 0 if answered and not errors else 1
 

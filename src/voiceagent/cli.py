@@ -48,9 +48,9 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def load_settings(options: dict[str, Any]) -> Settings:
     """Build the settings; a wrong one ends the command with a sentence for each, and exit code 2."""
     given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
+    for name, value in given.items():
         if _plain(Settings.model_fields[name].annotation) is SecretStr:
-            given[name] = SecretStr(given[name])
+            given[name] = SecretStr(value)
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -96,7 +96,9 @@ def twin(host: str, port: int, api_key: str | None, script: Path | None) -> None
 @click.option("--text", "texts", multiple=True, help="Type this instead of speaking; may be given more than once.")
 @click.option("--barge-in-ms", type=click.IntRange(0), default=None, help="Speak the next file so far into the reply.")
 @click.option("--timeout-s", default=30.0, show_default=True, help="Longest wait for an answer.")
-@click.option("--save", type=click.Path(path_type=Path), default=None, help="Write what was heard of the replies (WAV).")
+@click.option(
+    "--save", type=click.Path(path_type=Path), default=None, help="Write what was heard of the replies (WAV)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the turns as JSON.")
 def call(**options: Any) -> None:
     """Speak sound FILES to a running server, in real time, and print what came back."""

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import asdict
-from typing import IO, Any, cast
+from typing import IO, Any, TextIO, cast
 
 import structlog
 
@@ -24,7 +24,7 @@ class RecordLog:
         self._log = cast(
             "structlog.typing.FilteringBoundLogger",
             structlog.wrap_logger(
-                structlog.PrintLogger(stream),
+                structlog.PrintLogger(cast("TextIO", stream)),
                 processors=[
                     structlog.processors.add_log_level,
                     structlog.processors.TimeStamper(fmt="iso", utc=True),

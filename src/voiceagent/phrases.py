@@ -88,7 +88,7 @@ class PhraseCutter:
 
     def _end_of_first(self) -> int | None:
         for end in self._breaks(_CLAUSE):
-            if len(self._text[:end].split()) >= 2 or _CJK.search(self._text[:end]):  # noqa: PLR2004 - "Well," is too little
+            if len(self._text[:end].split()) >= 2 or _CJK.search(self._text[:end]):
                 return end
         words = list(re.finditer(r"\S+", self._text))
         if len(words) > FIRST_WORDS and not self._text[words[0].start() :].startswith(("http", "<", "[")):

@@ -213,7 +213,9 @@ class Welcome(Message):
     type: Literal["welcome"] = "welcome"
     version: int
     session: str = Field(description="The session's name in the log.")
-    resume_token: str = Field(description="Put it into the next hello to go on after a lost network; new at each hello.")
+    resume_token: str = Field(
+        description="Put it into the next hello to go on after a lost network; new at each hello."
+    )
     resumed: bool = Field(description="Whether an earlier conversation goes on.")
     backend: Literal["local", "openai"] = Field(description="Who answers: the local twin, or a service with a key.")
     models: dict[str, str] = Field(description="The models by stage: stt, llm, tts.")
@@ -339,7 +341,19 @@ class Error(Message):
 
 
 ServerMessage = Annotated[
-    Welcome | Ping | State | Transcript | ReplyText | ReplyEnd | Hold | Resume | Flush | Heard | TurnDone | Notice | Error,
+    Welcome
+    | Ping
+    | State
+    | Transcript
+    | ReplyText
+    | ReplyEnd
+    | Hold
+    | Resume
+    | Flush
+    | Heard
+    | TurnDone
+    | Notice
+    | Error,
     Field(discriminator="type"),
 ]
 _SERVER = TypeAdapter[Any](ServerMessage)

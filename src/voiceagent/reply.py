@@ -15,7 +15,7 @@ from voiceagent.events import Fact, ReplyAudible, ReplyDone, ReplyFailed, ReplyM
 from voiceagent.outbox import Outbox
 from voiceagent.phrases import PhraseCutter
 from voiceagent.stages.clients import NAMES
-from voiceagent.stages.ports import Delta, Stages, StageError, ToolCall
+from voiceagent.stages.ports import Delta, StageError, Stages, ToolCall
 from voiceagent.tools import Tool
 
 MAX_TRIES = 2
@@ -134,7 +134,7 @@ class ReplyAttempt:
         for attempt in range(1, MAX_TRIES + 1):
             begun = False
             try:
-                async with self._deadline("llm", self._timeouts.first_s) as limit:
+                async with self._deadline("llm", self._timeouts.first_s) as limit:  # noqa: SIM117 - outermost
                     async with self._stages.llm.reply(messages, schemas) as deltas, aclosing(deltas):  # type: ignore[type-var]
                         async for delta in deltas:
                             begun = True
@@ -164,7 +164,7 @@ class ReplyAttempt:
             begun = False
             self._mark("tts_request")
             try:
-                async with self._deadline("tts", self._timeouts.first_s) as limit:
+                async with self._deadline("tts", self._timeouts.first_s) as limit:  # noqa: SIM117 - outermost
                     async with self._stages.tts.speak(speech.text) as chunks, aclosing(chunks):  # type: ignore[type-var]
                         async for chunk in chunks:
                             begun = True
@@ -222,7 +222,6 @@ class ReplyAttempt:
         if name not in self._marked:
             self._marked.add(name)
             self._post(ReplyMark(self.epoch, name, self._now_us()))
-
 
     @asynccontextmanager
     async def _deadline(self, stage: Stage, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:

@@ -236,7 +236,9 @@ def _banner(settings: Settings, listener: socket.socket, token: str | None) -> s
     if settings.is_local:
         from voiceagent.twin import HINTS
 
-        lines.append("The local twin answers: no key, no network, a list of phrases. Set OPENAI_API_KEY for the real one.")
+        lines.append(
+            "The local twin answers: no key, no network, a list of phrases. Set OPENAI_API_KEY for the real one."
+        )
         lines.append("Say: " + " · ".join(f'"{hint}"' for hint in HINTS[:4]))
     else:
         lines.append(f"Answers: {settings.stt_model}, {settings.llm_model}, {settings.tts_model}.")

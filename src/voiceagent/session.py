@@ -218,7 +218,7 @@ class Session:
         except Overflow:
             self._post(Left("send_timeout", protocol.Close.TIMEOUT))
 
-    def _effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line an effect
+    def _effect(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
         match effect:
             case Send(message):
                 self._outbox.put(message)
@@ -272,9 +272,7 @@ class Session:
         with suppress(Gone, TimeoutError, Overflow):
             async with asyncio.timeout(LAST_WORDS_S):
                 if end.message:
-                    self._outbox.put(
-                        protocol.Error(code=end.reason, message=end.message, hint=end.hint, fatal=True)
-                    )
+                    self._outbox.put(protocol.Error(code=end.reason, message=end.message, hint=end.hint, fatal=True))
                 await self._outbox.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
@@ -326,7 +324,7 @@ class Session:
         for fact in self._mic.frame(frame):
             self._post(fact)
 
-    def _take_message(self, message: Any) -> None:
+    def _take_message(self, message: Any) -> None:  # noqa: C901 - one line a message
         match message:
             case protocol.Pong(id=number, client_ms=client_ms):
                 sent_us = self._pings.pop(number, None)

@@ -16,20 +16,36 @@ class Settings(BaseSettings):
     """One frozen set of settings for a server and all its sessions."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VOICEAGENT_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore",
-        populate_by_name=True, hide_input_in_errors=True,
+        env_prefix="VOICEAGENT_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     # -- the server
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, validation_alias=AliasChoices("VOICEAGENT_PORT", "PORT"),
-                      description="Port to listen on (also read from `PORT`); 0 takes a free one.")
-    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with `tls_key` the page is served over HTTPS.")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("VOICEAGENT_PORT", "PORT"),
+        description="Port to listen on (also read from `PORT`); 0 takes a free one.",
+    )
+    tls_cert: Path | None = Field(
+        None, description="Certificate chain (PEM); with `tls_key` the page is served over HTTPS."
+    )
     tls_key: Path | None = Field(None, description="Private key (PEM) of `tls_cert`.")
     access_token: SecretStr | None = Field(
-        None, description="What a client must present; demanded (and made up, if unset) on any address but loopback with a key.")
+        None,
+        description="What a client must present; demanded (and made up, if unset) on any address but loopback with a key.",
+    )
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Further page origins (as JSON list) that may open a session; the server's own is always allowed.")
+        (),
+        description="Further page origins (as JSON list) that may open a session; the server's own is always allowed.",
+    )
     max_sessions: int = Field(50, ge=1, description="Sessions at a time; one more is refused with a reason.")
     session_cap_s: float = Field(1800.0, gt=0, description="Longest session.")
     hello_timeout_s: float = Field(5.0, gt=0, description="How long a new connection may take to say hello.")
@@ -39,21 +55,30 @@ class Settings(BaseSettings):
 
     # -- the back-ends
     openai_api_key: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("VOICEAGENT_OPENAI_API_KEY", "OPENAI_API_KEY"),
-        description="Key of the service (also read from `OPENAI_API_KEY`); without one the local twin answers.")
+        None,
+        validation_alias=AliasChoices("VOICEAGENT_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="Key of the service (also read from `OPENAI_API_KEY`); without one the local twin answers.",
+    )
     openai_base_url: str = Field(
-        OPENAI_URL, validation_alias=AliasChoices("VOICEAGENT_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
-        description="Base URL of the service (also read from `OPENAI_BASE_URL`).")
+        OPENAI_URL,
+        validation_alias=AliasChoices("VOICEAGENT_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
+        description="Base URL of the service (also read from `OPENAI_BASE_URL`).",
+    )
     backend: Literal["auto", "local", "openai"] = Field(
-        "auto", description="`local`: the twin; `openai`: the service; `auto`: the service if there is a key.")
+        "auto", description="`local`: the twin; `openai`: the service; `auto`: the service if there is a key."
+    )
     stt_base_url: str | None = Field(None, description="Base URL of speech to text, if not `openai_base_url`.")
     stt_api_key: SecretStr | None = Field(None, description="Key of speech to text, if not `openai_api_key`.")
     stt_model: str = Field("gpt-live-transcribe", description="Transcription model.")
-    stt_language: str | None = Field(None, description="Language spoken (ISO 639-1), e.g. `en`; the model detects it if unset.")
+    stt_language: str | None = Field(
+        None, description="Language spoken (ISO 639-1), e.g. `en`; the model detects it if unset."
+    )
     llm_base_url: str | None = Field(None, description="Base URL of the language model, if not `openai_base_url`.")
     llm_api_key: SecretStr | None = Field(None, description="Key of the language model, if not `openai_api_key`.")
     llm_model: str = Field("gpt-6-luna", description="Chat model.")
-    llm_reasoning_effort: str | None = Field("none", description="Reasoning effort sent to the chat model; empty: not sent.")
+    llm_reasoning_effort: str | None = Field(
+        "none", description="Reasoning effort sent to the chat model; empty: not sent."
+    )
     llm_verbosity: str | None = Field("low", description="Verbosity sent to the chat model; empty: not sent.")
     tts_base_url: str | None = Field(None, description="Base URL of text to speech, if not `openai_base_url`.")
     tts_api_key: SecretStr | None = Field(None, description="Key of text to speech, if not `openai_api_key`.")
@@ -69,28 +94,45 @@ class Settings(BaseSettings):
     instructions: str = Field(
         "You are a friendly voice assistant. Answer in one to three short spoken sentences, without lists or markup. "
         "Say numbers, dates and units as one speaks them.",
-        description="Instructions for the language model.")
+        description="Instructions for the language model.",
+    )
     instructions_file: Path | None = Field(None, description="File whose text replaces `instructions`.")
     greeting: str = Field("", description="What the agent says first; empty: it waits.")
-    tools: bool = Field(True, description="Offer the functions given to `create_app` (by default: the time) to the model.")
+    tools: bool = Field(
+        True, description="Offer the functions given to `create_app` (by default: the time) to the model."
+    )
     max_reply_tokens: int = Field(1024, ge=1, description="Longest reply, in tokens.")
     max_history_turns: int = Field(40, ge=1, description="Turns of the conversation that the language model is told.")
-    max_session_tokens: int = Field(200_000, ge=1, description="Reply tokens of a whole session; then it ends politely.")
+    max_session_tokens: int = Field(
+        200_000, ge=1, description="Reply tokens of a whole session; then it ends politely."
+    )
 
     # -- turn-taking
     endpoint_ms: int = Field(500, ge=60, le=10_000, description="Silence that ends a turn.")
     pause_ms: int = Field(200, ge=40, le=5_000, description="Silence that counts as a pause inside a turn.")
-    pre_roll_ms: int = Field(400, ge=300, le=2_000, description="Audio kept from before speech was noticed, so that no first word is lost.")
+    pre_roll_ms: int = Field(
+        400, ge=300, le=2_000, description="Audio kept from before speech was noticed, so that no first word is lost."
+    )
     vad_threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which Silero hears speech.")
-    energy_margin_db: float = Field(9.0, gt=0, le=40, description="How far above the noise floor sound must stand to be looked at.")
+    energy_margin_db: float = Field(
+        9.0, gt=0, le=40, description="How far above the noise floor sound must stand to be looked at."
+    )
     min_speech_ms: int = Field(64, ge=30, le=1_000, description="Speech that must be heard before a turn begins.")
     max_turn_s: float = Field(60.0, gt=0, description="Longest turn of the user; then it is answered as it is.")
-    mic_timeout_s: float = Field(2.0, gt=0, description="A microphone that sends nothing for so long in mid-turn ends it.")
+    mic_timeout_s: float = Field(
+        2.0, gt=0, description="A microphone that sends nothing for so long in mid-turn ends it."
+    )
     barge_in: bool = Field(True, description="Whether speech interrupts the reply.")
-    barge_in_ms: int = Field(600, ge=100, le=5_000, description="Speech over a reply that interrupts it even without words.")
+    barge_in_ms: int = Field(
+        600, ge=100, le=5_000, description="Speech over a reply that interrupts it even without words."
+    )
     verdict_ms: int = Field(1_500, ge=200, le=10_000, description="Longest hold before speech over a reply is judged.")
-    resume_after_ms: int = Field(300, ge=50, le=5_000, description="Silence after a short noise over a reply before it resumes.")
-    flush_ack_ms: int = Field(250, ge=50, le=2_000, description="Longest wait for what was heard before the next request is made.")
+    resume_after_ms: int = Field(
+        300, ge=50, le=5_000, description="Silence after a short noise over a reply before it resumes."
+    )
+    flush_ack_ms: int = Field(
+        250, ge=50, le=2_000, description="Longest wait for what was heard before the next request is made."
+    )
     idle_s: float = Field(600.0, gt=0, description="Silence after which the session ends.")
 
     # -- playback
@@ -99,7 +141,9 @@ class Settings(BaseSettings):
     # -- records
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_content: bool = Field(False, description="Whether texts (what was said and answered) go into the log.")
-    log_format: Literal["auto", "json", "pretty"] = Field("auto", description="`auto`: pretty on a terminal, JSON lines elsewhere.")
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="`auto`: pretty on a terminal, JSON lines elsewhere."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

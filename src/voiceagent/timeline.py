@@ -109,7 +109,9 @@ class BargeIn:
     onset_us: int
     over: str  # the state it came over
     hold_us: int | None = None  # onset to the hold that was sent
-    verdict: Literal["open", "confirmed", "rejected", "outlived"] = "open"  # outlived: the reply ended before the verdict
+    verdict: Literal["open", "confirmed", "rejected", "outlived"] = (
+        "open"  # outlived: the reply ended before the verdict
+    )
     reason: str = ""
     verdict_us: int | None = None  # onset to verdict
     yield_us: int | None = None  # onset to the browser's word that all is silent

@@ -25,8 +25,8 @@ class StarletteSocket:
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise Gone
-        text = message.get("text")
-        return text if text is not None else message["bytes"]
+        data: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
+        return data
 
     async def send(self, message: str | bytes) -> None:
         """Send one message."""
@@ -76,7 +76,9 @@ def origin_allowed(websocket: WebSocket, settings: Settings, *, token_needed: bo
     return urlsplit(origin).netloc == host
 
 
-async def hello(websocket: WebSocket, settings: Settings, token: str | None) -> protocol.Hello | Refusal:
+async def hello(  # noqa: PLR0911 - one return a reason
+    websocket: WebSocket, settings: Settings, token: str | None
+) -> protocol.Hello | Refusal:
     """Wait for the hello and check it. Raises `Gone`."""
     socket = StarletteSocket(websocket)
     try:

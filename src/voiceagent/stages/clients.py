@@ -73,9 +73,7 @@ class Clients:
             http_client=DefaultAsyncHttpx2Client(
                 trust_env=not endpoint.is_loopback,
                 timeout=httpx2.Timeout(settings.stall_timeout_s, connect=settings.connect_timeout_s),
-                limits=httpx2.Limits(
-                    max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S
-                ),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S),
             ),
         )
         self._clients[endpoint] = client

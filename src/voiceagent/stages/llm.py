@@ -32,9 +32,8 @@ class ChatModel:
         """Request an answer; leaving the context closes the request at once. Raises `StageError`."""
         offered = {"tools": list(tools)} if tools else {}
         try:
-            stream = await self._clients.get("llm").chat.completions.create(
-                messages=list(messages), **offered, **self._options
-            )
+            create: Any = self._clients.get("llm").chat.completions.create
+            stream = await create(messages=list(messages), **offered, **self._options)
         except Exception as error:
             raise self._clients.explain("llm", error) from error
         try:

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
 from voiceagent.settings import Settings
@@ -98,8 +98,7 @@ class RealtimeTranscriber:
                 async with self._connection() as connection:
                     await self._converse(connection)
             except Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
-                failure = _only(error)
-                failure = failure if isinstance(failure, StageError) else self._clients.explain("stt", failure)
+                failure = self._clients.explain("stt", _only(error))
             if self._backoff_s == FIRST_BACKOFF_S:  # say it once, not at every try
                 self._post(SttFailed(0, failure.code, failure.message))
             self._forget_connection()
@@ -119,7 +118,7 @@ class RealtimeTranscriber:
         if endpoint.is_loopback:
             options["proxy"] = None
         manager = self._clients.get("stt").realtime.connect(
-            extra_query={"intent": "transcription"}, websocket_connection_options=options
+            extra_query={"intent": "transcription"}, websocket_connection_options=cast("Any", options)
         )
         connection = await manager.enter()
         try:
@@ -269,8 +268,12 @@ def _session_update(settings: Settings) -> dict[str, Any]:
 def _stage_error(host: str, error: dict[str, Any]) -> StageError:
     code = error.get("code") or error.get("type") or "error"
     if code == "session_expired":
-        return StageError("stt", code, "The transcription session has reached its length; a new one is opened.", retryable=True)
-    return StageError("stt", code, f"Speech to text at {host} refused the session ({code}).", retryable=code not in FATAL)
+        return StageError(
+            "stt", code, "The transcription session has reached its length; a new one is opened.", retryable=True
+        )
+    return StageError(
+        "stt", code, f"Speech to text at {host} refused the session ({code}).", retryable=code not in FATAL
+    )
 
 
 def _only(error: BaseException) -> BaseException:

@@ -59,7 +59,8 @@ class Script:
 def tone(samples: int, at: int = 0) -> bytes:
     """Return so many samples of the scripted voice, a 220 Hz tone at -20 dBFS, from its sample `at`."""
     n = np.arange(at, at + samples)
-    return (TONE_AMPLITUDE * np.sin(2 * np.pi * TONE_HZ / RATE_HZ * n)).astype("<i2").tobytes()
+    pcm: bytes = (TONE_AMPLITUDE * np.sin(2 * np.pi * TONE_HZ / RATE_HZ * n)).astype("<i2").tobytes()
+    return pcm
 
 
 class ScriptedEngines:

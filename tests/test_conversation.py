@@ -1,0 +1,110 @@
+"""The conversation by golden transcripts, and what must hold whatever happens."""
+
+import os
+import random
+
+import pytest
+
+from tests.transcript import FOLDER, play
+from voiceagent import events
+from voiceagent.conversation import Conversation
+from voiceagent.rules import Rules
+from voiceagent.states import Leaf
+from voiceagent.timeline import TransitionRecord, TurnRecord
+
+TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=[path.stem for path in TRANSCRIPTS])
+def test_transcript(path):
+    """Each fact has the effects that the transcript says, in this order."""
+    written = path.read_text(encoding="utf-8")
+    played = play(written)
+    if os.environ.get("UPDATE_TRANSCRIPTS"):
+        path.write_text(played, encoding="utf-8")
+    assert written == played
+
+
+def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) -> events.Fact:
+    """Any fact that a driver could post, sensible or late."""
+    epoch = max(0, conversation.epoch - rng.choice([0, 0, 0, 0, 1, 2]))
+    item = max(1, conversation._next_item - rng.choice([1, 1, 1, 2, 3]))
+    words = rng.choice(["", "yes", "what time is it", "stop"])
+    samples = rng.choice([0, 1, 2400, 12_000, 24_000, 48_000])
+    mark = rng.choice(["llm_request", "llm_first_token", "tts_request", "tts_first_byte", "first_frame_sent"])
+    makers = [
+        lambda: events.VoiceOn(now_us - 100_000),
+        lambda: events.VoicePaused(now_us - 200_000),
+        lambda: events.VoiceResumed(250_000),
+        lambda: events.VoiceEnded(now_us - 500_000, now_us - 490_000, rng.choice([100_000, 2_000_000])),
+        lambda: events.TextSubmitted("typed"),
+        lambda: events.TalkKey(rng.random() < 0.5),
+        lambda: events.AgentSays("Hello."),
+        lambda: events.PartialTranscript(item, words),
+        lambda: events.FinalTranscript(item, words),
+        lambda: events.SttFailed(rng.choice([0, item]), "lost", "It broke."),
+        lambda: events.ReplyMark(epoch, mark, now_us),
+        lambda: events.ReplyPhrase(epoch, "A phrase.", samples),
+        lambda: events.ReplyReady(epoch),
+        lambda: events.ReplyReady(epoch),
+        lambda: events.ReplyAudible(epoch, 240),
+        lambda: events.ReplyDone(epoch, samples, {"completion_tokens": 5}),
+        lambda: events.ReplyFailed(epoch, rng.choice(["llm", "tts"]), "broke", "It broke."),
+        lambda: events.PlaybackStarted(epoch, now_us - 20_000, 4_000),
+        lambda: events.PlaybackProgress(epoch, samples, rng.choice(["played", "held", "flushed", "ended", "ended"])),
+    ]
+    return rng.choice(makers)()
+
+
+def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[events.Effect]]:
+    rng = random.Random(seed)
+    rules = Rules(barge_in=rng.random() < 0.9, max_history_turns=rng.choice([1, 40]))
+    conversation, now_us, effects = Conversation(rules, 0), 0, []
+    for _ in range(steps):
+        now_us += rng.choice([0, 10_000, 100_000, 600_000])
+        due_us = conversation.deadline_us
+        if due_us is not None and due_us <= now_us:
+            effects += conversation.handle(events.Tick(), max(due_us, now_us))
+        if conversation.leaf is Leaf.CLOSED:
+            break
+        effects += conversation.handle(_random_fact(rng, conversation, now_us), now_us)
+    effects += conversation.handle(events.Left("done"), now_us)
+    return conversation, effects
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whatever_happens(seed):
+    """In any order of facts: nothing crashes, no epoch speaks unasked, every turn ends once, and seq has no gap."""
+    conversation, effects = _run(seed)
+    assert conversation.leaf is Leaf.CLOSED
+    started: set[int] = set()
+    over: set[int] = set()
+    finished: list[int] = []
+    seqs: list[int] = []
+    turns: set[int] = set()
+    for effect in effects:
+        match effect:
+            case events.StartReply(turn, epoch):
+                assert epoch not in started
+                started.add(epoch)
+                turns.add(turn)
+            case events.OpenGate(_, epoch) | events.HoldReply(_, epoch) | events.ResumeReply(_, epoch):
+                assert epoch in started - over
+            case events.FlushReply(_, epoch):
+                assert epoch in started - over
+            case events.CancelReply(_, epoch):
+                over.add(epoch)
+            case events.OpenItem(turn):
+                turns.add(turn)
+            case events.Record(TransitionRecord() as step):
+                seqs.append(step.seq)
+                assert step.dwell_us >= 0
+            case events.Record(TurnRecord() as record):
+                finished.append(record.turn)
+                if record.gap is not None:
+                    assert record.gap.residual_us == 0
+                    assert min(record.gap.segments_us.values()) >= 0
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert sorted(finished) == sorted(set(finished))
+    assert turns <= set(finished)
+    assert len(conversation._items) == 0
