@@ -102,7 +102,7 @@ def test_whatever_happens(seed):
             case events.Record(TurnRecord() as record):
                 finished.append(record.turn)
                 if record.gap is not None:
-                    assert record.gap.residual_us == 0
+                    assert record.gap.residual_us >= 0
                     assert min(record.gap.segments_us.values()) >= 0
     assert seqs == list(range(1, len(seqs) + 1))
     assert sorted(finished) == sorted(set(finished))

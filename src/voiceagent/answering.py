@@ -288,7 +288,9 @@ class Answering(Bookkeeping):
             if item.key in self._items:
                 self._items[item.key] = (turn, item)
         self._finish(rest, "reopened")
-        self.turn, self._over = turn, None
+        self.turn = turn
+        if self._over is rest:  # else somebody is speaking over the reply that is about to be made
+            self._over = None
         self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=False))
 
     def _settle_late(self) -> None:

@@ -113,6 +113,8 @@ class Turn:
         self.parts += later.parts
         self.pauses_ms += later.pauses_ms
         self.voiced_us += later.voiced_us
+        self.barge_ins += later.barge_ins
+        later.barge_ins = []
         self.marks = {"speech_start": self.marks.get("speech_start", self.started_us), **later.marks}
         self.ended = later.ended
         self.talk_key = later.talk_key

@@ -137,9 +137,9 @@ class Weighing(Answering):
                 self._settle_late()
         reply = turn.reply
         self._progress_us = self._now_us
-        if reply is None:  # it waits for the browser's word on the reply before
-            return
-        if leaf is Leaf.BARGE_IN_SPEAKING:
+        if reply is None:  # it waits for the browser's word on the reply before, or that came meanwhile
+            self._start_reply()
+        elif leaf is Leaf.BARGE_IN_SPEAKING:
             reply.marks["resume_sent"] = self._now_us
             self._out.append(ResumeReply(turn.number, reply.epoch))
         elif reply.ready:
