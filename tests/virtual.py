@@ -1,7 +1,7 @@
 """A loop whose clock jumps: when nothing is ready to run, the time of the next timer has come.
 
-Sockets are real. Loopback delivers at once, so that what was sent is ready in the same step; a short real wait before each
-jump covers a loaded machine, and work in a thread stops the clock until it is done.
+Sockets are real. Loopback delivers within the call that sends, so that what was sent is ready in the same step (given that
+Nagle's algorithm is off); work in a thread stops the clock until it is done.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-GRACE_S = 0.0005
 LONGEST_REAL_WAIT_S = 5.0
 
 
@@ -24,7 +23,7 @@ class _Selector(selectors.DefaultSelector):
             return super().select(LONGEST_REAL_WAIT_S if timeout is None else min(timeout, 0.001))
         if timeout <= 0:
             return super().select(0)
-        ready = super().select(GRACE_S)
+        ready = super().select(0)
         if not ready:
             self.loop.jump(timeout)
         return ready

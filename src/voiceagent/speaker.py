@@ -9,17 +9,19 @@ RATE_HZ = protocol.RATE_HZ
 START_DELAY_S = 0.04
 """What is gathered before an epoch begins to play, as in a browser's buffer."""
 ACK_EVERY_S = 0.1
+_HAIR_S = 1e-7
+"""Sums of floating-point seconds fall a hair short of the sample they mean."""
 
 
 @dataclass(slots=True, eq=False)
 class _Epoch:
-    """One reply being played; `position` of its samples were heard at `at_s`, while it is not standing still."""
+    """One reply being played: `position` of its samples were heard so far."""
 
     turn: int
     epoch: int
     pcm: bytearray = field(default_factory=bytearray)
-    position: float = 0.0
-    at_s: float | None = None  # None before it starts
+    position: int = 0
+    base_s: float | None = None  # when its sample 0 was, or would have been, played; None before it starts
     held: bool = False
     total: int | None = None
     acked_s: float = 0.0
@@ -39,7 +41,7 @@ class Speaker:
     def playing(self) -> int | None:
         """The epoch that can be heard at the moment."""
         epoch = self._now
-        return epoch.epoch if epoch is not None and epoch.at_s is not None and not epoch.ended else None
+        return epoch.epoch if epoch is not None and epoch.base_s is not None and not epoch.ended else None
 
     def heard_ms(self, epoch: int) -> float:
         """How much of an epoch was heard so far."""
@@ -52,7 +54,7 @@ class Speaker:
             return
         if self._now is None or frame.epoch > self._now.epoch:
             self.advance(now_s)
-            self._now = _Epoch(frame.turn, frame.epoch, at_s=None, acked_s=now_s)
+            self._now = _Epoch(frame.turn, frame.epoch, acked_s=now_s)
         if frame.first_sample * 2 == len(self._now.pcm):
             self._now.pcm += frame.pcm
 
@@ -61,28 +63,29 @@ class Speaker:
         epoch = self._now
         if epoch is None or epoch.held or epoch.ended:
             return
-        if epoch.at_s is None:
-            if now_s - epoch.acked_s < START_DELAY_S:
+        if epoch.base_s is None:
+            if now_s - epoch.acked_s < START_DELAY_S - _HAIR_S:
                 return
-            epoch.at_s = epoch.acked_s = now_s
+            epoch.base_s = epoch.acked_s = now_s
             self._send(protocol.Started(turn=epoch.turn, epoch=epoch.epoch, at_ms=now_s * 1000))
         there = len(epoch.pcm) // 2
-        before = int(epoch.position)
-        epoch.position = min(float(there), epoch.position + (now_s - epoch.at_s) * RATE_HZ)
-        epoch.at_s = now_s
-        self.heard += epoch.pcm[before * 2 : int(epoch.position) * 2]
-        if epoch.total is not None and int(epoch.position) >= epoch.total:
+        before, due = epoch.position, int((now_s - epoch.base_s + _HAIR_S) * RATE_HZ)
+        epoch.position = min(there, due)
+        if due > there:  # it starved: what comes later is played from then on
+            epoch.base_s = now_s - there / RATE_HZ
+        self.heard += epoch.pcm[before * 2 : epoch.position * 2]
+        if epoch.total is not None and epoch.position >= epoch.total:
             epoch.ended = True
             self._send(protocol.Ended(turn=epoch.turn, epoch=epoch.epoch, samples=epoch.total))
-        elif now_s - epoch.acked_s >= ACK_EVERY_S:
+        elif now_s - epoch.acked_s >= ACK_EVERY_S - _HAIR_S:
             epoch.acked_s = now_s
-            self._send(protocol.Played(turn=epoch.turn, epoch=epoch.epoch, samples=int(epoch.position)))
+            self._send(protocol.Played(turn=epoch.turn, epoch=epoch.epoch, samples=epoch.position))
 
     def control(self, message: protocol.Message, now_s: float) -> None:
         """Take in a `Hold`, `Resume`, `Flush` or `ReplyEnd`."""
         self.advance(now_s)
         epoch = self._now if self._now is not None and self._now.epoch == getattr(message, "epoch", 0) else None
-        samples = int(epoch.position) if epoch is not None else 0
+        samples = epoch.position if epoch is not None else 0
         match message:
             case protocol.Hold(turn=turn, epoch=number):
                 if epoch is not None:
@@ -90,7 +93,8 @@ class Speaker:
                 self._send(protocol.Held(turn=turn, epoch=number, samples=samples))
             case protocol.Resume() if epoch is not None:
                 epoch.held = False
-                epoch.at_s = now_s if epoch.at_s is not None else None
+                if epoch.base_s is not None:
+                    epoch.base_s = now_s - epoch.position / RATE_HZ
             case protocol.Flush(turn=turn, epoch=number):
                 self._dropped = max(self._dropped, number)
                 if epoch is not None:

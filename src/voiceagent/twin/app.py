@@ -30,6 +30,10 @@ MAX_INPUT_CHARS = 4096
 T = TypeVar("T")
 
 
+class ClientGone(Exception):  # noqa: N818 - what happened
+    """The client closed its connection before the answer began."""
+
+
 class BadRequest(Exception):  # noqa: N818 - an answer
     """Answered with status 400 and the parameter that is wrong."""
 
@@ -95,7 +99,7 @@ class Twin:
         if not isinstance(body.get("model"), str):
             raise BadRequest("you must provide a model parameter", "model")
         tokens = self._engines.reply(messages, body.get("tools") or [])
-        first = await anext(tokens, None)  # an engine that refuses does so before the status line
+        first = await _first(request, tokens)  # an engine that refuses does so before the status line
         chunks = _Chat(body, messages)
         if body.get("stream"):
             return _EventStream(chunks.events(_joined(first, tokens)))
@@ -119,7 +123,7 @@ class Twin:
         voice = body.get("voice", "alloy")
         name = voice.get("id", "") if isinstance(voice, dict) else str(voice)
         chunks = self._engines.speak(text, name, float(speed))
-        first = await anext(chunks, b"")
+        first = await _first(request, chunks)
         audio = _joined(first, chunks)
         if form == "wav":
             audio = _joined(_endless_wav_header(), audio)
@@ -245,6 +249,26 @@ async def _joined(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
             await close()
 
 
+async def _first(request: Request, items: AsyncIterator[T]) -> T | None:
+    """The first of them; a client that leaves meanwhile ends the work for it."""
+    getting: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
+    leaving = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({getting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done():
+            raise ClientGone
+        return getting.result()
+    finally:
+        for task in (getting, leaving):
+            task.cancel()
+        await asyncio.gather(getting, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _json(request: Request) -> dict[str, Any]:
     raw = b""
     async for chunk in request.stream():
@@ -301,6 +325,9 @@ def create_twin(engines: Engines, api_key: str | None = None) -> Starlette:
         assert isinstance(error, EngineError)  # noqa: S101 - by its registration
         return error_response(error.status, error.message, code=error.code)
 
+    async def client_gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)
+
     async def nowhere(request: Request, _: Exception) -> Response:
         where = f"{request.method} {request.url.path[:100]}"
         return error_response(404, f"Unknown request URL: {where}.", code="unknown_url")
@@ -315,6 +342,6 @@ def create_twin(engines: Engines, api_key: str | None = None) -> Starlette:
             WebSocketRoute("/v1/realtime", twin.realtime),
             WebSocketRoute("/{path:path}", nowhere_ws),
         ],
-        exception_handlers={BadRequest: bad_request, EngineError: engine_error, 404: nowhere, 405: nowhere},
+        exception_handlers={BadRequest: bad_request, EngineError: engine_error, ClientGone: client_gone, 404: nowhere, 405: nowhere},
         lifespan=lifespan,
     )

@@ -49,7 +49,7 @@ class Script:
     stt_stall: set[int] = field(default_factory=set)
     llm_error: dict[int, int] = field(default_factory=dict)
     llm_stall: set[int] = field(default_factory=set)
-    llm_break: set[int] = field(default_factory=set)  # after two tokens
+    llm_break: dict[int, int] = field(default_factory=dict)  # after so many tokens
     llm_call: dict[int, FunctionCall] = field(default_factory=dict)
     tts_error: dict[int, int] = field(default_factory=dict)
     tts_stall: set[int] = field(default_factory=set)
@@ -124,7 +124,7 @@ class ScriptedEngines:
             for index, word in enumerate(words):
                 if index:
                     await asyncio.sleep(script.llm_token_ms / 1000)
-                if index == 2 and number in script.llm_break:
+                if script.llm_break.get(number) == index:
                     raise EngineError(500, "scripted", "The script breaks off.")
                 self.note("llm_token" if index else "llm_first_token", word)
                 yield word if index == len(words) - 1 else word + " "
