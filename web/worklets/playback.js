@@ -1,0 +1,150 @@
+/**
+ * The speaker's side of the audio thread. The context runs at 24 kHz, so one sample of it is one sample of the epoch:
+ * what is counted here is what was played.
+ */
+
+const RATE_HZ = 24000;
+const FADE = 120; // 5 ms
+const ACK = 2400; // 100 ms
+const FIRST_BUFFER = 960; // 40 ms
+const MOST_BUFFER = 2880; // 120 ms
+const RING = RATE_HZ * 8;
+
+class Playback extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.ring = new Int16Array(RING);
+    this.buffer = FIRST_BUFFER; // grows when the network stutters
+    this.dropped = 0; // epochs up to this one are over
+    this.clear(0, 0);
+    this.port.onmessage = (event) => this.take(event.data);
+  }
+
+  /**
+   * @param {number} turn
+   * @param {number} epoch
+   */
+  clear(turn, epoch) {
+    this.turn = turn;
+    this.epoch = epoch;
+    this.received = 0;
+    this.position = 0;
+    this.acked = 0;
+    this.total = -1;
+    this.playing = false; // sound comes out, or would but for a hold
+    this.started = false;
+    this.gain = 0;
+    /** What happens when the sound has faded: "" | "hold" | "flush". */
+    this.fading = "";
+    this.held = false;
+  }
+
+  /** @param {any} message */
+  take(message) {
+    if (message.type === "frame") {
+      this.frame(message);
+      return;
+    }
+    const mine = message.epoch === this.epoch;
+    if (message.type === "hold") {
+      if (mine && this.audible) this.fading = "hold";
+      else {
+        if (mine) this.held = true;
+        this.tell("held", message, mine ? this.position : 0);
+      }
+    } else if (message.type === "resume" && mine) {
+      this.fading = "";
+      this.held = false;
+    } else if (message.type === "flush") {
+      this.dropped = Math.max(this.dropped, message.epoch);
+      if (mine && this.audible) this.fading = "flush";
+      else {
+        this.tell("flushed", message, mine ? this.position : 0);
+        if (mine) this.clear(0, 0);
+      }
+    } else if (message.type === "reply_end" && mine) {
+      this.total = message.samples;
+    }
+  }
+
+  get audible() {
+    return this.playing && !this.held && this.position < this.received;
+  }
+
+  /**
+   * @param {string} type
+   * @param {{turn: number, epoch: number}} whose
+   * @param {number} samples
+   */
+  tell(type, whose, samples) {
+    this.port.postMessage({ type, turn: whose.turn, epoch: whose.epoch, samples });
+  }
+
+  /** @param {{turn: number, epoch: number, first: number, pcm: Int16Array}} frame */
+  frame(frame) {
+    if (frame.epoch <= this.dropped || frame.epoch < this.epoch) return;
+    if (frame.epoch > this.epoch) this.clear(frame.turn, frame.epoch);
+    if (frame.first !== this.received) return;
+    for (let i = 0; i < frame.pcm.length; i++) this.ring[(this.received + i) % RING] = frame.pcm[i];
+    this.received += frame.pcm.length;
+  }
+
+  /**
+   * @param {Float32Array[][]} _inputs
+   * @param {Float32Array[][]} outputs
+   * @returns {boolean}
+   */
+  process(_inputs, outputs) {
+    const out = outputs[0][0];
+    const complete = this.total >= 0 && this.received >= this.total;
+    if (!this.playing && this.received - this.position >= (complete ? 1 : this.buffer)) this.playing = true;
+    let first = -1;
+    for (let i = 0; i < out.length; i++) {
+      if (!this.audible) break;
+      if (first < 0) first = i;
+      const wanted = this.fading ? 0 : 1;
+      this.gain += Math.sign(wanted - this.gain) / FADE;
+      this.gain = Math.max(0, Math.min(1, this.gain));
+      out[i] = this.ring[this.position % RING] / 32768 * this.gain;
+      this.position++;
+      if (this.fading && this.gain <= 0) this.faded();
+    }
+    this.report(first);
+    return true;
+  }
+
+  /** The sound is gone: what it was faded for happens. */
+  faded() {
+    const why = this.fading;
+    this.fading = "";
+    this.tell(why === "hold" ? "held" : "flushed", this, this.position);
+    if (why === "hold") this.held = true;
+    else this.clear(0, 0);
+  }
+
+  /** @param {number} first Where in this block the sound began; -1 if there was none. */
+  report(first) {
+    if (!this.epoch) return;
+    if (first >= 0 && !this.started) {
+      this.started = true;
+      this.port.postMessage({ type: "started", turn: this.turn, epoch: this.epoch, at: currentTime + first / RATE_HZ });
+    }
+    if (this.total >= 0 && this.position >= this.total && !this.held) {
+      this.tell("ended", this, this.total);
+      this.dropped = this.epoch;
+      this.clear(0, 0);
+      return;
+    }
+    if (this.playing && this.position >= this.received && this.total < 0) {
+      this.playing = false; // it starved: gather more before going on
+      this.gain = 0;
+      this.buffer = Math.min(MOST_BUFFER, this.buffer + FIRST_BUFFER / 2);
+    }
+    if (this.position - this.acked >= ACK) {
+      this.acked = this.position;
+      this.tell("played", this, this.position);
+    }
+  }
+}
+
+registerProcessor("playback", Playback);
