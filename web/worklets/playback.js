@@ -109,6 +109,7 @@ class Playback extends AudioWorkletProcessor {
       this.position++;
       if (this.fading && this.gain <= 0) this.faded();
     }
+    if (this.fading && !this.audible) this.faded(); // there was nothing left to fade
     this.report(first);
     return true;
   }

@@ -1,0 +1,112 @@
+/** The microphone: permission, choice of device, and frames of 20 ms at 24 kHz with the time they were captured. */
+
+/** Why there is no microphone, in words. */
+export class MicrophoneError extends Error {
+  /**
+   * @param {string} what
+   * @param {string} hint
+   */
+  constructor(what, hint) {
+    super(what);
+    this.hint = hint;
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {MicrophoneError}
+ */
+export function explain(error) {
+  const name = error instanceof Error ? error.name : "";
+  const typing = "You can type below.";
+  if (name === "NotAllowedError" || name === "SecurityError") {
+    return new MicrophoneError("The microphone was not allowed.",
+      `Allow it for this page in the browser's address bar, then press Start again. ${typing}`);
+  }
+  if (name === "NotFoundError" || name === "OverconstrainedError") {
+    return new MicrophoneError("No microphone was found.", `Connect one, then press Start again. ${typing}`);
+  }
+  if (name === "NotReadableError" || name === "AbortError") {
+    return new MicrophoneError("The microphone is in use by another program.", `Close that program, then press Start again. ${typing}`);
+  }
+  return new MicrophoneError("The microphone could not be opened.", `Press Start to try again. ${typing}`);
+}
+
+export class Microphone {
+  /** @param {(pcm: Int16Array, capturedMs: number, peak: number) => void} onFrame */
+  constructor(onFrame) {
+    this.onFrame = onFrame;
+    /** @type {MediaStream | null} */
+    this.stream = null;
+    /** @type {AudioContext | null} */
+    this.context = null;
+    this.deviceId = localStorage.getItem("microphone") ?? "";
+  }
+
+  /** Open it. Throws `MicrophoneError`. */
+  async open() {
+    if (!window.isSecureContext || !navigator.mediaDevices) {
+      throw new MicrophoneError("The browser gives no microphone to a page without HTTPS.",
+        "Open this page by https, or on the server's own machine as http://localhost. You can type below.");
+    }
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ audio: this.constraints() });
+    } catch (error) {
+      if (this.deviceId && error instanceof Error && error.name === "OverconstrainedError") {
+        this.deviceId = ""; // the chosen one is gone
+        return this.open();
+      }
+      throw explain(error);
+    }
+    this.context = new AudioContext();
+    await this.context.audioWorklet.addModule("/web/worklets/capture.js");
+    await this.context.resume();
+    const context = this.context;
+    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => {
+      const ago = (context.currentTime - data.at) * 1000;
+      this.onFrame(data.pcm, performance.now() - ago, data.peak);
+    };
+    context.createMediaStreamSource(this.stream).connect(node);
+    return undefined;
+  }
+
+  /** @returns {MediaTrackConstraints} */
+  constraints() {
+    // Noise suppression takes consonants with it; the echo of the answer must not come back.
+    return {
+      echoCancellation: true, autoGainControl: true, noiseSuppression: false, channelCount: 1,
+      ...(this.deviceId ? { deviceId: { exact: this.deviceId } } : {}),
+    };
+  }
+
+  /**
+   * Use another device.
+   * @param {string} deviceId
+   */
+  async choose(deviceId) {
+    this.deviceId = deviceId;
+    localStorage.setItem("microphone", deviceId);
+    await this.close();
+    await this.open();
+  }
+
+  /** @returns {Promise<MediaDeviceInfo[]>} */
+  static async devices() {
+    if (!navigator.mediaDevices) return [];
+    return (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "audioinput");
+  }
+
+  /** @param {boolean} muted */
+  mute(muted) {
+    for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !muted;
+  }
+
+  async close() {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+    const context = this.context;
+    this.context = null;
+    if (context && context.state !== "closed") await context.close();
+  }
+}
