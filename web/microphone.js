@@ -43,7 +43,10 @@ export class Microphone {
     this.deviceId = localStorage.getItem("microphone") ?? "";
   }
 
-  /** Open it. Throws `MicrophoneError`. */
+  /**
+   * Open it. Throws `MicrophoneError`.
+   * @returns {Promise<void>}
+   */
   async open() {
     if (!window.isSecureContext || !navigator.mediaDevices) {
       throw new MicrophoneError("The browser gives no microphone to a page without HTTPS.",
@@ -68,7 +71,6 @@ export class Microphone {
       this.onFrame(data.pcm, performance.now() - ago, data.peak);
     };
     context.createMediaStreamSource(this.stream).connect(node);
-    return undefined;
   }
 
   /** @returns {MediaTrackConstraints} */

@@ -16,11 +16,23 @@ class Playback extends AudioWorkletProcessor {
     this.ring = new Int16Array(RING);
     this.buffer = FIRST_BUFFER; // grows when the network stutters
     this.dropped = 0; // epochs up to this one are over
-    this.clear(0, 0);
+    this.turn = 0;
+    this.epoch = 0;
+    this.received = 0;
+    this.position = 0;
+    this.acked = 0;
+    this.total = -1; // the epoch's length, once known
+    this.playing = false; // sound comes out, or would but for a hold
+    this.started = false;
+    this.gain = 0;
+    /** What happens when the sound has faded: "" | "hold" | "flush". */
+    this.fading = "";
+    this.held = false;
     this.port.onmessage = (event) => this.take(event.data);
   }
 
   /**
+   * Begin anew.
    * @param {number} turn
    * @param {number} epoch
    */
@@ -31,10 +43,9 @@ class Playback extends AudioWorkletProcessor {
     this.position = 0;
     this.acked = 0;
     this.total = -1;
-    this.playing = false; // sound comes out, or would but for a hold
+    this.playing = false;
     this.started = false;
     this.gain = 0;
-    /** What happens when the sound has faded: "" | "hold" | "flush". */
     this.fading = "";
     this.held = false;
   }
