@@ -132,6 +132,7 @@ export class View {
 
   /** @param {Message} message A `turn`: what was nothing leaves no line. */
   turn(message) {
+    if (message.outcome === "completed") /** @type {HTMLDetailsElement} */ (element("local")).open = false;
     if (message.outcome === "discarded" || message.outcome === "reopened") {
       this.lines.get(message.turn)?.you?.item.remove();
       this.lines.delete(message.turn);

@@ -147,9 +147,9 @@ class Conversation(Weighing):
         turn = self._take_floor(Trigger.TEXT_SUBMITTED, "text")
         turn.parts.append(fact.text)
         turn.marks["speech_end"] = self._now_us
+        turn.ended = turn.ended or self.leaf is Leaf.THINKING
         self._tell_words(turn)
         if self.leaf is Leaf.THINKING:
-            turn.ended = True
             self._start_reply()
         elif self.leaf is Leaf.TRANSCRIBING_OPEN and (turn.ended or turn.open_item is None):
             turn.ended = True  # nobody is speaking: the typed line is all there is

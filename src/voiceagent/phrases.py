@@ -32,6 +32,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?m)^\s*(?:[-*+•]|\d{1,3}[.)])\s+(?=\S)"), ""),
     (re.compile(r"(?m)^\s*>\s?"), ""),
     (re.compile(r"(?m)^\s*(?:[-*_]\s*){3,}$"), ""),
+    (re.compile(r"(?m)^\s*\|\s*|\s*\|\s*$"), ""),
     (re.compile(r"\s*\|\s*"), ", "),
     (re.compile(r"\*\*|__|~~|`"), ""),
     (re.compile(r"(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)"), ""),
@@ -43,7 +44,7 @@ def speakable(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _EMOJI.sub(" ", text)
-    text = re.sub(r"\s+", " ", text).strip(" ,")
+    text = re.sub(r"\s+", " ", text).strip().lstrip(",")
     return re.sub(r"\s+([,.;:!?])", r"\1", text)
 
 
