@@ -23,6 +23,7 @@ class Session {
     this.seq = 0;
     this.muted = false;
     this.talking = false;
+    this.silenced = false; // by the browser
     this.state = "idle";
     /** @type {Message[]} */
     this.turns = [];
@@ -37,7 +38,8 @@ class Session {
     await this.player.open();
     if (!this.connection) this.connect();
     if (withMicrophone && !this.microphone) await this.openMicrophone();
-    this.view.controls(true, this.microphone !== null);
+    if (this.connection) this.view.controls(true, this.microphone !== null);
+    else await this.release(); // it was refused meanwhile
   }
 
   connect() {
@@ -152,7 +154,18 @@ class Session {
   /** @param {boolean} running */
   sound(running) {
     if (!running && this.connection) this.view.problem("The browser has stopped the sound.", "Click anywhere to go on.");
-    else this.view.noProblem();
+    else if (this.silenced) this.view.noProblem();
+    this.silenced = !running && this.connection !== null;
+  }
+
+  /** Let go of the microphone and the speaker. */
+  async release() {
+    const { microphone, player } = this;
+    this.microphone = null;
+    this.player = null;
+    this.view.controls(false);
+    await microphone?.close();
+    await player?.close();
   }
 
   /** @param {Message | null} refusal */
@@ -160,12 +173,7 @@ class Session {
     this.connection = null;
     this.setState("closed");
     if (refusal) this.view.problem(refusal.message, refusal.hint, { token: refusal.code === "token" });
-    const { microphone, player } = this;
-    this.microphone = null;
-    this.player = null;
-    this.view.controls(false);
-    await microphone?.close();
-    await player?.close();
+    await this.release();
   }
 }
 
@@ -214,6 +222,9 @@ navigator.mediaDevices?.addEventListener("devicechange", () => { if (session.mic
 if (!window.isSecureContext) {
   view.problem("Without HTTPS the browser gives this page no microphone.", "Open it by https, or type below.");
 }
+
+/** Break the connection as a bad network would: for tests. */
+Object.defineProperty(window, "voiceagentBreak", { value: () => session.connection?.socket?.close() });
 
 /** A snapshot for tests and the curious. */
 Object.defineProperty(window, "voiceagent", {

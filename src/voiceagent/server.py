@@ -180,12 +180,7 @@ def run(settings: Settings) -> int:
         where = f"{settings.host}:{settings.port}"
         return _sorry(f"cannot listen on {where}: {error.strerror}. Set another port with PORT=… or end what uses it.")
     app = create_app(settings)
-    config = uvicorn.Config(
-        app, loop="auto", http="auto", ws="websockets-sansio", lifespan="on", log_config=None, access_log=False,
-        ws_max_size=protocol.MAX_MESSAGE_BYTES, ws_per_message_deflate=False, ws_ping_interval=None,
-        ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, timeout_graceful_shutdown=3,
-        server_header=False, date_header=False,
-    )  # fmt: skip
+    config = uvicorn_config(app, settings)
     server = _Server(config, _banner(settings, listener, app.state.agent.token))
     try:
         server.run(sockets=[listener])
@@ -194,6 +189,16 @@ def run(settings: Settings) -> int:
     finally:
         listener.close()
     return 0 if server.started else 1
+
+
+def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """Return how the application is to be served: small messages, no compression, our own pings, a bounded end."""
+    return uvicorn.Config(
+        app, loop="auto", http="auto", ws="websockets-sansio", lifespan="on", log_config=None, access_log=False,
+        ws_max_size=protocol.MAX_MESSAGE_BYTES, ws_per_message_deflate=False, ws_ping_interval=None,
+        ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, timeout_graceful_shutdown=3,
+        server_header=False, date_header=False,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

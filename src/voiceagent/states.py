@@ -124,13 +124,11 @@ TABLE: tuple[tuple[Leaf, Trigger, Leaf | None], ...] = (
     (Leaf.TRANSCRIBING_ENDED, Trigger.TEXT_SUBMITTED, STAY),
     (Leaf.TRANSCRIBING_ENDED, Trigger.PTT_DOWN, Leaf.TRANSCRIBING_OPEN),
     (Leaf.TRANSCRIBING_ENDED, Trigger.STAGE_FAILED, Leaf.THINKING),
-    (Leaf.TRANSCRIBING_ENDED, Trigger.GAVE_UP, Leaf.LISTENING),
     (Leaf.TRANSCRIBING_ENDED, Trigger.STT_LATE, Leaf.THINKING),
     # -- thinking: the reply is being made
     (Leaf.THINKING, Trigger.VOICE_ON, Leaf.BARGE_IN_THINKING),
     (Leaf.THINKING, Trigger.ITEM_FINAL, STAY),
     (Leaf.THINKING, Trigger.FIRST_FRAME, Leaf.SPEAKING),
-    (Leaf.THINKING, Trigger.CONFIRMED, Leaf.TRANSCRIBING_OPEN),
     (Leaf.THINKING, Trigger.CONFIRMED_ENDED, Leaf.TRANSCRIBING_ENDED),
     (Leaf.THINKING, Trigger.TEXT_SUBMITTED, STAY),
     (Leaf.THINKING, Trigger.PTT_DOWN, Leaf.TRANSCRIBING_OPEN),
@@ -140,7 +138,6 @@ TABLE: tuple[tuple[Leaf, Trigger, Leaf | None], ...] = (
     # -- speaking: the reply is being heard
     (Leaf.SPEAKING, Trigger.VOICE_ON, Leaf.BARGE_IN_SPEAKING),
     (Leaf.SPEAKING, Trigger.ITEM_FINAL, STAY),
-    (Leaf.SPEAKING, Trigger.CONFIRMED, Leaf.TRANSCRIBING_OPEN),
     (Leaf.SPEAKING, Trigger.CONFIRMED_ENDED, Leaf.TRANSCRIBING_ENDED),
     (Leaf.SPEAKING, Trigger.PLAYBACK_ENDED, Leaf.LISTENING),
     (Leaf.SPEAKING, Trigger.TEXT_SUBMITTED, Leaf.THINKING),

@@ -1,0 +1,49 @@
+"""After each test nothing of it is left: no thread, no socket, no process (tasks are counted by `tests.virtual`)."""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROC = Path("/proc/self")
+
+
+def sockets() -> set[str]:
+    """The sockets that this process holds, by inode; none where the system does not tell."""
+    found = set()
+    if not (PROC / "fd").is_dir():
+        return found
+    for entry in (PROC / "fd").iterdir():
+        try:
+            target = os.readlink(entry)
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def children() -> set[str]:
+    """The processes that this one started and that still run."""
+    found = set()
+    for path in (PROC / "task").glob("*/children"):
+        found.update(path.read_text(encoding="ascii").split())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare what there is before and after; what belongs to a shared fixture was there before."""
+    if "browser" in request.keywords:  # Playwright keeps its driver for the whole run
+        yield
+        return
+    before = (set(threading.enumerate()), sockets(), children())
+    yield
+    gc.collect()
+    threads = {thread for thread in threading.enumerate() if thread.is_alive()} - before[0]
+    assert not threads, f"threads are left: {threads}"
+    assert not sockets() - before[1], "sockets are left"
+    assert not children() - before[2], "processes are left"
