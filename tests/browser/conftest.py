@@ -26,7 +26,7 @@ FLAGS = (
 
 MICROPHONE = """
 (() => {
-  const wait = { resolve: null };
+  if (!navigator.mediaDevices) return;
   window.testMicrophone = { context: null, node: null };
   navigator.mediaDevices.getUserMedia = async () => {
     const context = new AudioContext({ sampleRate: RATE });

@@ -1,0 +1,88 @@
+"""What is shipped: the wheel serves the page by itself, pins are plain, and the compose file says what it means."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_wheel_serves_the_page(tmp_path):
+    """Built and unpacked away from the sources, the package finds its page and serves it."""
+    built, empty = tmp_path / "built", tmp_path / "empty"
+    empty.mkdir()
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(built), str(ROOT)], check=True)
+    (wheel,) = built.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True)
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "from starlette.testclient import TestClient\n"
+        "from voiceagent.server import WEB_DIR, create_app\n"
+        "from voiceagent.settings import Settings\n"
+        f"assert WEB_DIR.is_relative_to({str(tmp_path)!r}), WEB_DIR\n"
+        "client = TestClient(create_app(Settings(_env_file=None)))\n"
+        "assert '<title>voiceagent</title>' in client.get('/').text\n"
+        "assert client.get('/web/worklets/capture.js').status_code == 200\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=empty, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_constraints_are_plain():
+    """Each line is name==version, and every dependency of the project has one."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.+-]*", line)] == []
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [need for needs in project["optional-dependencies"].values() for need in needs]
+    needed = {re.match(r"[A-Za-z0-9_.-]+", need)[0].lower() for need in [*project["dependencies"], *extras]}
+    assert needed - pinned == set()
+
+
+def test_compose():
+    """The agent is published on loopback, checked for its health, and gets its key from the environment."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    agent = compose["services"]["agent"]
+    assert agent["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
+    assert agent["environment"]["OPENAI_API_KEY"] == "${OPENAI_API_KEY:-}"
+    assert agent["environment"]["VOICEAGENT_HOST"] == "0.0.0.0"
+    assert "/healthz" in " ".join(agent["healthcheck"]["test"])
+
+
+def test_dockerfile():
+    """The image runs as a user of its own and from the wheel alone."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^USER (?!root)", text)
+    assert "ca-certificates" in text
+    copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", text)
+    for names in copied:
+        for name in names.split():
+            assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("version", "ok", "said"),
+    [("3.12", True, ""), ("3.9", False, "is 3.9"), ("3.14", False, "is 3.14"), (None, False, "no Python at all")],
+)
+def test_finding_a_python(tmp_path, version, ok, said):
+    """A Python that fits is found by running it; otherwise one sentence says what is there."""
+    shim = tmp_path / "python3.13"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    if version is not None:
+        fake = tmp_path / "python3"
+        fake.write_text(f'#!/bin/sh\ncase "$2" in *version_info*) echo {version};; esac\n')
+        fake.chmod(0o755)
+    found = subprocess.run(
+        ["/bin/sh", str(ROOT / "scripts" / "find_python.sh")],
+        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode == 0) is ok
+    assert said in found.stderr
+    assert len(found.stderr.splitlines()) <= 1
