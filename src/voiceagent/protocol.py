@@ -341,21 +341,9 @@ class Error(Message):
 
 
 ServerMessage = Annotated[
-    Welcome
-    | Ping
-    | State
-    | Transcript
-    | ReplyText
-    | ReplyEnd
-    | Hold
-    | Resume
-    | Flush
-    | Heard
-    | TurnDone
-    | Notice
-    | Error,
+    Welcome | Ping | State | Transcript | ReplyText | ReplyEnd | Hold | Resume | Flush | Heard | TurnDone | Notice | Error,
     Field(discriminator="type"),
-]
+]  # fmt: skip
 _SERVER = TypeAdapter[Any](ServerMessage)
 
 

@@ -17,6 +17,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="VOICEAGENT_",
+        env_ignore_empty=True,
         env_file=".env",
         env_file_encoding="utf-8",
         frozen=True,
