@@ -73,6 +73,7 @@ class Call:
         self.turns: dict[int, TurnSeen] = {}
         self.errors: list[str] = []
         self.progress = 0
+        self.log: list[tuple[float, str]] = []  # what happened when, on the loop's clock, for whoever measures
         self.speaker = Speaker(self._put)
         self._url = websocket_url(url)
         self._utterances = list(utterances)
@@ -152,8 +153,11 @@ class Call:
             await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             pcm = self._speech[self._said : self._said + FRAME_BYTES]
             if pcm:
+                if self._said == 0:
+                    self.log.append((due_s - FRAME_S, "speech begins"))
                 self._said += len(pcm)
                 if self._said >= len(self._speech):
+                    self.log.append((due_s - FRAME_S + len(pcm) / 2 / protocol.RATE_HZ, "speech ends"))
                     self._happened.set()
             # The frame was captured in the 20 ms up to now, whatever the scheduler made of it.
             frame = protocol.MicFrame(seq, (due_s - FRAME_S) * 1000, pcm.ljust(FRAME_BYTES, b"\0") if pcm else ROOM)
@@ -186,6 +190,8 @@ class Call:
         turn = self._turn(frame.turn)
         if frame.epoch > turn.epoch:
             turn.epoch, turn.reply_samples = frame.epoch, 0
+        if frame.first_sample == 0:
+            self.log.append((now_s, "first frame"))
         turn.reply_samples = max(turn.reply_samples, frame.first_sample + len(frame.pcm) // 2)
         self.speaker.frame(frame, now_s)
 
@@ -211,6 +217,7 @@ class Call:
             case protocol.Notice(message=text):
                 self.errors.append(text)
             case _:
+                self.log.append((now_s, message.type))
                 self.speaker.control(message, now_s)
 
     def _turn(self, number: int) -> TurnSeen:

@@ -1,0 +1,131 @@
+"""What is measured: the response gap, how fast a barge-in is noticed and obeyed, what sessions cost, and the start."""
+
+import asyncio
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from voiceagent.bench.processes import BenchError, Server, behind, server, utterance
+from voiceagent.caller import FRAME_S, Call
+
+SENTENCE = "this is a sentence of twelve words that has no comma in it"
+PEERS: dict[str, Any] = {
+    "transcripts": ["what time is it now"], "partials": False, "replies": [f"{SENTENCE}. {SENTENCE}."],
+    "stt_delay_ms": 50, "llm_first_token_ms": 100, "llm_token_ms": 10, "tts_first_byte_ms": 80, "tts_ms_per_char": 10,
+}  # fmt: skip
+"""The back-ends by which the peers were measured."""
+CLAUSE_TOKENS = 4  # of the first phrase, after its first token
+LOADS = (1, 10, 50)
+LOAD_S = 12.0
+
+
+def _quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+
+async def _call(url: str, utterances: list[bytes | str], **options: Any) -> Call:
+    call = Call(url, utterances, **options)
+    await call.run()
+    return call
+
+
+def gap(*, endpoint_ms: int = 200, turns: int = 20) -> dict[str, Any]:
+    """Measure the response gap at the caller: its last voiced sample to the first frame of the reply that comes."""
+    scripted_ms = (
+        endpoint_ms + PEERS["stt_delay_ms"] + PEERS["llm_first_token_ms"] + CLAUSE_TOKENS * PEERS["llm_token_ms"]
+        + PEERS["tts_first_byte_ms"]
+    )  # fmt: skip
+    speech = utterance()
+    with behind(PEERS, endpoint_ms=endpoint_ms, pause_ms=min(200, endpoint_ms)) as running:
+        call = asyncio.run(_call(running.url, [speech] * (turns + 1)))
+    gaps = _gaps(call)[1:]  # the first turn opens connections
+    if len(gaps) < turns:
+        raise BenchError(f"only {len(gaps)} of {turns} turns were answered: {'; '.join(call.errors)}")
+    p50 = statistics.median(gaps)
+    return {
+        "gap_p50_ms": round(p50, 1), "gap_p95_ms": round(_quantile(gaps, 0.95), 1), "scripted_ms": scripted_ms,
+        "own_p50_ms": round(p50 - scripted_ms - FRAME_S * 1000, 1), "turns": len(gaps),
+    }  # fmt: skip
+
+
+def _gaps(call: Call) -> list[float]:
+    """The milliseconds from the end of each utterance to the next first frame."""
+    gaps, ended_s = [], None
+    for at_s, kind in call.log:
+        if kind == "speech ends":
+            ended_s = at_s
+        elif kind == "first frame" and ended_s is not None:
+            gaps.append((at_s - ended_s) * 1000)
+            ended_s = None
+    return gaps
+
+
+def bargein(*, rounds: int = 8) -> dict[str, Any]:
+    """Measure from the onset of speech over a reply to the hold, and to the flush, as they come to the caller."""
+    speech = utterance("tell me another one please")
+    script = {**PEERS, "tts_ms_per_char": 60}
+    holds, flushes = [], []
+    with behind(script) as running:
+        call = asyncio.run(_call(running.url, [speech] * (rounds + 1), barge_in_ms=700))
+    onset_s: float | None = None
+    for at_s, kind in call.log:
+        if kind == "speech begins":
+            onset_s = at_s
+        elif onset_s is not None and kind == "hold":
+            holds.append((at_s - onset_s) * 1000)
+        elif onset_s is not None and kind == "flush":
+            flushes.append((at_s - onset_s) * 1000)
+            onset_s = None
+    if len(flushes) < rounds:
+        raise BenchError(f"only {len(flushes)} of {rounds} barge-ins were obeyed: {'; '.join(call.errors)}")
+    return {
+        "hold_p50_ms": round(statistics.median(holds), 1), "hold_p95_ms": round(_quantile(holds, 0.95), 1),
+        "flush_p50_ms": round(statistics.median(flushes), 1), "flush_p95_ms": round(_quantile(flushes, 0.95), 1),
+        "rounds": len(flushes),
+    }  # fmt: skip
+
+
+def load() -> dict[str, Any]:
+    """Measure what sessions cost the server: processor time per second of conversation, and memory."""
+    speech = utterance()
+    with behind(PEERS, max_sessions=200) as running:
+        asyncio.run(_call(running.url, [speech]))  # what is loaded once
+        empty_mb = running.rss_mb
+        return {str(sessions): _loaded(running, speech, sessions, empty_mb) for sessions in LOADS}
+
+
+def _loaded(running: Server, speech: bytes, sessions: int, empty_mb: float) -> dict[str, float]:
+    async def calls() -> tuple[float, float, float]:
+        loop = asyncio.get_running_loop()
+        began_s, cpu_s = loop.time(), running.cpu_s
+        made = [Call(running.url, [speech] * 1_000) for _ in range(sessions)]
+        tasks = [asyncio.create_task(call.run()) for call in made]
+        await asyncio.sleep(LOAD_S)
+        rss_mb, spent_s, lasted_s = running.rss_mb, running.cpu_s - cpu_s, loop.time() - began_s
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return spent_s, lasted_s, rss_mb
+
+    spent_s, lasted_s, rss_mb = asyncio.run(calls())
+    return {
+        "cpu_percent_of_a_core_per_session": round(100 * spent_s / lasted_s / sessions, 2),
+        "rss_mb_per_session": round(max(0.0, rss_mb - empty_mb) / sessions, 2),
+        "rss_mb": round(rss_mb, 1),
+    }
+
+
+def start(*, times: int = 3) -> dict[str, Any]:
+    """Measure the start of the server with the local twin until its page answers, and the import of the package."""
+    ready = []
+    for _ in range(times):
+        with server(backend="local") as running:
+            ready.append(running.ready_ms)
+    program = "import time; t = time.perf_counter(); import voiceagent; print(time.perf_counter() - t)"
+    imports = [
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)  # noqa: S603
+        for _ in range(times)
+    ]
+    return {"ready_ms": round(statistics.median(ready)), "import_ms": round(statistics.median(imports) * 1000, 1)}
