@@ -1,7 +1,6 @@
 """After each test nothing of it is left: no thread, no socket, no process (tasks are counted by `tests.virtual`)."""
 
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ def sockets() -> set[str]:
         return found
     for entry in (PROC / "fd").iterdir():
         try:
-            target = os.readlink(entry)
+            target = str(entry.readlink())
         except OSError:
             continue
         if target.startswith("socket:"):

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from voiceagent.cli import main
-from voiceagent.reference import CLIENT, CLOSES, SERVER, pages
 from voiceagent.protocol import Close, Message
+from voiceagent.reference import CLIENT, CLOSES, SERVER, pages
 from voiceagent.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -199,13 +199,12 @@ async def test_no_hello():
 
 async def test_too_large_a_message():
     """More than 64 KiB is closed with 1009; exactly as much is not."""
-    async with served() as s:
-        async with s.connect() as ws:
-            await greet(ws)
-            await ws.send(" " * protocol.MAX_MESSAGE_BYTES)
-            assert (await receive(ws, protocol.Error)).code == "bad_json"
-            await ws.send(" " * (protocol.MAX_MESSAGE_BYTES + 1))
-            assert (await closing(ws))[1] == 1009
+    async with served() as s, s.connect() as ws:
+        await greet(ws)
+        await ws.send(" " * protocol.MAX_MESSAGE_BYTES)
+        assert (await receive(ws, protocol.Error)).code == "bad_json"
+        await ws.send(" " * (protocol.MAX_MESSAGE_BYTES + 1))
+        assert (await closing(ws))[1] == 1009
 
 
 async def test_capacity():

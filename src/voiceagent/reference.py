@@ -5,7 +5,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from voiceagent import protocol
@@ -59,7 +59,7 @@ def settings_page() -> str:
     )
 
 
-def _message(model: type[BaseModel]) -> str:
+def _message(model: Any) -> str:
     doc = " ".join((model.__doc__ or "").split())
     kind = model.model_fields["type"].default
     rows = []
@@ -100,7 +100,9 @@ def states_page() -> str:
             target = moves.get((leaf, trigger), "–")
             cells.append("stay" if target is None else str(target))
         lines.append(f"| `{trigger}` | " + " | ".join(cells) + " |")
-    deadlines = "\n".join(f"| {leaf} | {', '.join(f'`{t}`' for t in triggers)} |" for leaf, triggers in DEADLINES.items())
+    deadlines = "\n".join(
+        f"| {leaf} | {', '.join(f'`{t}`' for t in triggers)} |" for leaf, triggers in DEADLINES.items()
+    )
     return (
         f"{NOTE}# States\n\n– is refused: nothing changes.\n\n" + "\n".join(lines)
         + f"\n\n## What each leaf's deadline becomes\n\n| leaf | trigger |\n|---|---|\n{deadlines}\n"

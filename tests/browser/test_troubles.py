@@ -25,7 +25,8 @@ def test_no_microphone(server, open_page, error, words):
     """A microphone that is denied, missing or taken is explained, and typing still works."""
     page = open_page(server.url, microphone=False)
     page.page.evaluate(
-        "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', name); }; }", error
+        "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', name); }; }",
+        error,
     )
     page.page.click("#start")
     assert words in problem(page)

@@ -56,8 +56,16 @@ def _gap_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _bargein_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
-        ("speech over a reply: onset to hold, p50 / p95", f"{v['hold_p50_ms']:.0f} / {v['hold_p95_ms']:.0f} ms", "bargein"),
-        ("onset to flush (600 ms of voice without a word), p50 / p95", f"{v['flush_p50_ms']:.0f} / {v['flush_p95_ms']:.0f} ms", "bargein"),
+        (
+            "speech over a reply: onset to hold, p50 / p95",
+            f"{v['hold_p50_ms']:.0f} / {v['hold_p95_ms']:.0f} ms",
+            "bargein",
+        ),
+        (
+            "onset to flush (600 ms of voice without a word), p50 / p95",
+            f"{v['flush_p50_ms']:.0f} / {v['flush_p95_ms']:.0f} ms",
+            "bargein",
+        ),
     ]
 
 

@@ -142,7 +142,9 @@ class Twin:
         """Serve ``/v1/models/{model}``."""
         name = request.path_params["model"]
         if name not in MODELS:
-            return error_response(404, f"The model '{name[:80]}' does not exist.", code="model_not_found", param="model")
+            return error_response(
+                404, f"The model '{name[:80]}' does not exist.", code="model_not_found", param="model"
+            )
         return JSONResponse(_model(name))
 
 
@@ -252,9 +254,10 @@ async def _joined(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
 async def _first(request: Request, items: AsyncIterator[T]) -> T | None:
     """The first of them; a client that leaves meanwhile ends the work for it."""
     getting: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving: asyncio.Future[None] = asyncio.ensure_future(_gone(request))
+    both: set[asyncio.Future[Any]] = {getting, leaving}
     try:
-        await asyncio.wait({getting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not getting.done():
             raise ClientGone
         return getting.result()
@@ -342,6 +345,12 @@ def create_twin(engines: Engines, api_key: str | None = None) -> Starlette:
             WebSocketRoute("/v1/realtime", twin.realtime),
             WebSocketRoute("/{path:path}", nowhere_ws),
         ],
-        exception_handlers={BadRequest: bad_request, EngineError: engine_error, ClientGone: client_gone, 404: nowhere, 405: nowhere},
+        exception_handlers={
+            BadRequest: bad_request,
+            EngineError: engine_error,
+            ClientGone: client_gone,
+            404: nowhere,
+            405: nowhere,
+        },
         lifespan=lifespan,
     )

@@ -109,9 +109,7 @@ class TranscriptionSession:
                 self._take(event)
             except Rejected as rejected:
                 echo = event.get("event_id") if isinstance(event, dict) else None
-                body = error_body(
-                    str(rejected), kind="invalid_request_error", code=rejected.code, param=rejected.param
-                )
+                body = error_body(str(rejected), kind="invalid_request_error", code=rejected.code, param=rejected.param)
                 self._send({"type": "error", "error": {**body["error"], "event_id": echo}})
             except WebSocketDisconnect:
                 return
@@ -258,9 +256,7 @@ class TranscriptionSession:
         except EngineError as error:
             item.transcript = ""
             failure = {"type": "server_error", "code": error.code, "message": error.message, "param": None}
-            self._send(
-                {"type": "conversation.item.input_audio_transcription.failed", **base, "error": failure}
-            )
+            self._send({"type": "conversation.item.input_audio_transcription.failed", **base, "error": failure})
             return
         except ConnectionDropped:
             await self._out.put(None)

@@ -41,7 +41,14 @@ _UNITS: dict[tuple[str, str], tuple[float, float]] = {
     ("hour", "minute"): (60, 0), ("minute", "second"): (60, 0), ("day", "hour"): (24, 0),
     ("week", "day"): (7, 0), ("gallon", "liter"): (3.785412, 0), ("liter", "gallon"): (0.264172, 0),
 }  # fmt: skip
-_PLURALS = {"inches": "inch", "feet": "foot", "kilos": "kilogram", "kilo": "kilogram", "centigrade": "celsius", "celsius": "celsius"}
+_PLURALS = {
+    "inches": "inch",
+    "feet": "foot",
+    "kilos": "kilogram",
+    "kilo": "kilogram",
+    "centigrade": "celsius",
+    "celsius": "celsius",
+}
 _OPERATIONS: tuple[tuple[str, str, Callable[[float, float], float]], ...] = (
     (r"\bplus\b|\band\b|\+|\badd\b", "plus", lambda a, b: a + b),
     (r"\bminus\b|\bsubtract\b| - ", "minus", lambda a, b: a - b),
@@ -67,7 +74,10 @@ def respond(messages: Sequence[Mapping[str, Any]], now: dt.datetime) -> str:
         answer = known(text, users, replies)
         if answer:
             return answer
-    if re.fullmatch(r"((can|could) you )?(say that |say it )?(again|repeat)( that| it)?( please)?|pardon|one more time|what|sorry", text):
+    if re.fullmatch(
+        r"((can|could) you )?(say that |say it )?(again|repeat)( that| it)?( please)?|pardon|one more time|what|sorry",
+        text,
+    ):
         return replies[-1] if replies else "I have not said anything yet."
     return _answer(text, now, len(replies))
 
@@ -101,9 +111,17 @@ def _rest_of_story(replies: Sequence[str]) -> str:
 
 def _stop(text: str, users: Sequence[str], replies: Sequence[str]) -> str:
     del users, replies
-    if re.fullmatch(r"(please )?(i said )?(no |that is )?(stop|wait|no|cancel|enough|quiet|be quiet|shut up|hold on|never mind)( it| talking| stop| please| wait| a minute| thanks)*", text):
+    if re.fullmatch(
+        r"(please )?(i said )?(no |that is )?"
+        r"(stop|wait|no|cancel|enough|quiet|be quiet|shut up|hold on|never mind)"
+        r"( it| talking| stop| please| wait| a minute| thanks)*",
+        text,
+    ):
         return "All right."
-    if re.fullmatch(r"(yes|yeah|okay|ok|right|very good|good|great|mm hm|uh huh|sure|i am (fine|well))( thanks| thank you| please)?", text):
+    if re.fullmatch(
+        r"(yes|yeah|okay|ok|right|very good|good|great|mm hm|uh huh|sure|i am (fine|well))( thanks| thank you| please)?",
+        text,
+    ):
         return "Good. What else?"
     return ""
 
@@ -134,7 +152,9 @@ def _answer(text: str, now: dt.datetime, nth: int) -> str:
 
 
 def _clock(text: str, now: dt.datetime) -> str:
-    if re.search(r"\bdate\b|\bday\b|\btoday\b|\byear\b|\bmonth\b", text) and not re.search(r"time of day|\btime\b", text):
+    if re.search(r"\bdate\b|\bday\b|\btoday\b|\byear\b|\bmonth\b", text) and not re.search(
+        r"time of day|\btime\b", text
+    ):
         return f"Today is {now:%A}, {now:%B} {now.day}, {now.year}."
     return _time_of_day(now.hour, now.minute)
 

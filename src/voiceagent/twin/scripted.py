@@ -116,10 +116,11 @@ class ScriptedEngines:
                 yield script.llm_call[number]
                 done = True
                 return
-            if callable(script.replies):
-                text = script.replies(messages)
-            else:
-                text = script.replies[min(number, len(script.replies)) - 1]
+            text = (
+                script.replies(messages)
+                if callable(script.replies)
+                else script.replies[min(number, len(script.replies)) - 1]
+            )
             words = text.split()
             for index, word in enumerate(words):
                 if index:

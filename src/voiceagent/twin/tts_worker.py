@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soxr
@@ -72,6 +73,10 @@ class Synthesiser:
             self._emit(out.astype("<i2").tobytes())
 
 
+def _writer(sink: IO[bytes], key: int) -> Callable[[bytes], None]:
+    return lambda pcm: pipes.write(sink, {"id": key}, pcm)
+
+
 def main() -> None:
     """Serve requests from stdin until it ends."""
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -80,12 +85,11 @@ def main() -> None:
     pipes.write(sink, {"ready": True})
     while (message := pipes.read(source)) is not None:
         head, _ = message
-        key = head["id"]
         try:
-            engine.speak(head["text"], head["voice"], head["speed"], lambda pcm: pipes.write(sink, {"id": key}, pcm))
-            pipes.write(sink, {"id": key, "end": True})
+            engine.speak(head["text"], head["voice"], head["speed"], _writer(sink, head["id"]))
+            pipes.write(sink, {"id": head["id"], "end": True})
         except Exception as error:  # noqa: BLE001 - the request fails, the worker goes on
-            pipes.write(sink, {"id": key, "end": True, "error": f"{type(error).__name__}"})
+            pipes.write(sink, {"id": head["id"], "end": True, "error": f"{type(error).__name__}"})
 
 
 if __name__ == "__main__":

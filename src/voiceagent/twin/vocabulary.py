@@ -5,7 +5,30 @@ from itertools import product
 
 from voiceagent.twin.numbers import spoken
 
-SPELLED = ["banana", "apple", "computer", "house", "school", "water", "table", "garden", "music", "coffee", "friend", "people", "morning", "language", "python", "window", "elephant", "orange", "summer", "winter", "yellow", "necessary"]
+SPELLED = [
+    "banana",
+    "apple",
+    "computer",
+    "house",
+    "school",
+    "water",
+    "table",
+    "garden",
+    "music",
+    "coffee",
+    "friend",
+    "people",
+    "morning",
+    "language",
+    "python",
+    "window",
+    "elephant",
+    "orange",
+    "summer",
+    "winter",
+    "yellow",
+    "necessary",
+]
 _CONVERSIONS = (
     ("miles", "kilometers"), ("kilometers", "miles"), ("pounds", "kilograms"), ("kilograms", "pounds"),
     ("inches", "centimeters"), ("centimeters", "inches"), ("feet", "meters"), ("meters", "feet"),
