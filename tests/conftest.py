@@ -46,3 +46,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not threads, f"threads are left: {threads}"
     assert not sockets() - before[1], "sockets are left"
     assert not children() - before[2], "processes are left"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the browser tests last: Playwright keeps a loop running in this thread, and then no other loop can."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
