@@ -229,7 +229,7 @@ class Call:
         await asyncio.sleep(OPENING_S)
         for number, utterance in enumerate(self._utterances):
             last = number == len(self._utterances) - 1
-            known = self._answered()
+            known = max(self._answered(), number)  # an interrupted turn is over only after the next one began
             if isinstance(utterance, str):
                 self._put(protocol.Text(text=utterance))
             else:

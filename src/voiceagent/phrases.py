@@ -32,8 +32,8 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?m)^\s*(?:[-*+•]|\d{1,3}[.)])\s+(?=\S)"), ""),
     (re.compile(r"(?m)^\s*>\s?"), ""),
     (re.compile(r"(?m)^\s*(?:[-*_]\s*){3,}$"), ""),
-    (re.compile(r"(?m)^\s*\|\s*|\s*\|\s*$"), ""),
-    (re.compile(r"\s*\|\s*"), ", "),
+    (re.compile(r"(?m)^[ \t]*\|[ \t]*|[ \t]*\|[ \t]*$"), ""),
+    (re.compile(r"[ \t]*\|[ \t]*"), ", "),
     (re.compile(r"\*\*|__|~~|`"), ""),
     (re.compile(r"(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)"), ""),
 )
