@@ -84,9 +84,7 @@ def test_no_sound_file(tmp_path, content):
 # ------------------------------------------------------------------------------------------ the speaker
 def frames(pcm, epoch=1):
     """The reply frames of an epoch."""
-    return [
-        protocol.ReplyFrame(1, epoch, at // 2, pcm[at : at + 1920]) for at in range(0, len(pcm), 1920)
-    ]
+    return [protocol.ReplyFrame(1, epoch, at // 2, pcm[at : at + 1920]) for at in range(0, len(pcm), 1920)]
 
 
 def test_the_speaker_plays_by_the_clock():
@@ -161,7 +159,11 @@ def test_no_address():
 def call(*arguments):
     """Run the command."""
     return subprocess.run(
-        [sys.executable, "-m", "voiceagent.cli", "call", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "voiceagent.cli", "call", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 

@@ -71,7 +71,9 @@ def test_later_phrases_grow():
 def test_no_word_is_lost(seed):
     """The phrases of any plain text join to it, however it streams in, and none is too long."""
     rng = random.Random(seed)
-    words = rng.choices(["a", "the", "word", "number", "3.5", "1,000", "Dr.", "then,", "stop.", "really?", "so:"], k=200)
+    words = rng.choices(
+        ["a", "the", "word", "number", "3.5", "1,000", "Dr.", "then,", "stop.", "really?", "so:"], k=200
+    )
     phrases = cut(" ".join(words), seed)
     assert " ".join(phrases) == " ".join(words)
     assert max(map(len, phrases)) <= MAX_CHARS

@@ -45,8 +45,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._at_s
 
     def jump(self, by_s: float) -> None:
-        """Let time pass. Rounded to nanoseconds, or sums of 20 ms would drift off."""
-        self._at_s = round(self._at_s + by_s, 9)
+        """Let time pass. Rounded to nanoseconds, or sums of 20 ms would drift off; but never to before a timer."""
+        at_s = self._at_s + by_s
+        self._at_s = max(at_s, round(at_s, 9))
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         """Run in a thread; the clock stands still meanwhile."""

@@ -11,6 +11,8 @@ from voiceagent.timeline import TransitionRecord, TurnRecord
 
 TURN_SCHEMA = "voice.turn/1"
 TRANSITION_SCHEMA = "voice.transition/1"
+# Where it happened, but not what was in the variables there: among them are keys.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -28,7 +30,7 @@ class RecordLog:
                 processors=[
                     structlog.processors.add_log_level,
                     structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    structlog.processors.dict_tracebacks if not pretty else structlog.processors.format_exc_info,
+                    structlog.processors.format_exc_info if pretty else _TRACEBACKS,
                     renderer,
                 ],
                 wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),

@@ -6,7 +6,7 @@ import hmac
 import json
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -99,11 +99,16 @@ class Twin:
         if not isinstance(body.get("model"), str):
             raise BadRequest("you must provide a model parameter", "model")
         tokens = self._engines.reply(messages, body.get("tools") or [])
-        first = await _first(request, tokens)  # an engine that refuses does so before the status line
+        first = await _while_there(
+            request, anext(tokens, None)
+        )  # an engine that refuses does so before the status line
         chunks = _Chat(body, messages)
         if body.get("stream"):
             return _EventStream(chunks.events(_joined(first, tokens)))
-        return JSONResponse(await chunks.whole(_joined(first, tokens)), headers={"x-request-id": identifier("req")})
+        return JSONResponse(
+            await _while_there(request, chunks.whole(_joined(first, tokens))),
+            headers={"x-request-id": identifier("req")},
+        )
 
     # ------------------------------------------------------------------------------ speech
     async def speech(self, request: Request) -> Response:
@@ -123,7 +128,7 @@ class Twin:
         voice = body.get("voice", "alloy")
         name = voice.get("id", "") if isinstance(voice, dict) else str(voice)
         chunks = self._engines.speak(text, name, float(speed))
-        first = await _first(request, chunks)
+        first = await _while_there(request, anext(chunks, None))
         audio = _joined(first, chunks)
         if form == "wav":
             audio = _joined(_endless_wav_header(), audio)
@@ -251,9 +256,9 @@ async def _joined(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
             await close()
 
 
-async def _first(request: Request, items: AsyncIterator[T]) -> T | None:
-    """The first of them; a client that leaves meanwhile ends the work for it."""
-    getting: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
+async def _while_there(request: Request, work: Awaitable[T]) -> T:
+    """What the work comes to; a client that leaves meanwhile ends it."""
+    getting: asyncio.Future[T] = asyncio.ensure_future(work)
     leaving: asyncio.Future[None] = asyncio.ensure_future(_gone(request))
     both: set[asyncio.Future[Any]] = {getting, leaving}
     try:

@@ -1,0 +1,110 @@
+"""The real engines, in their processes."""
+
+import contextlib
+import os
+import signal
+from itertools import pairwise
+
+import pytest
+
+from voiceagent.twin import LocalEngines
+from voiceagent.twin.ports import EngineError
+
+pytestmark = [
+    pytest.mark.local,
+    pytest.mark.skipif(bool(LocalEngines.missing()), reason="the extra 'local' is not installed"),
+]
+PHRASES = (
+    "what time is it", "what is the date today", "tell me a long story", "spell the word banana", "count to ten",
+    "how many kilometers are ten miles", "what can you do", "thank you very much", "good morning", "what did i ask you",
+)  # fmt: skip
+FOREIGN = (
+    "my mother bought three tickets for the concert",
+    "please open the garage door and bring the ladder",
+    "the quick brown fox jumps over the fence",
+)
+
+
+@pytest.fixture
+async def engines():
+    """Running engines."""
+    made = LocalEngines()
+    await made.start()
+    yield made
+    await made.aclose()
+
+
+async def hear(engines, text, voice="en-us"):
+    """Speak a text and return what is heard."""
+    pcm = b"".join([chunk async for chunk in engines.speak(text, voice, 1.0)])
+    transcription = engines.transcribe(lambda _: None)
+    transcription.append(bytes(9_600) + pcm + bytes(24_000))
+    return await transcription.final()
+
+
+async def test_phrases_are_recognised(engines):
+    """At least eight of ten everyday phrases are heard word for word."""
+    heard = [await hear(engines, phrase) for phrase in PHRASES]
+    exact = sum(phrase == words for phrase, words in zip(PHRASES, heard, strict=True))
+    assert exact >= 8, heard
+
+
+async def test_what_lies_outside_is_rejected(engines):
+    """Speech that is none of the phrases is not bent into one."""
+    assert [await hear(engines, text) for text in FOREIGN].count("") >= 2
+
+
+async def test_silence_is_nothing(engines):
+    """Silence and nothing have no words."""
+    for pcm in (b"", bytes(48_000)):
+        transcription = engines.transcribe(lambda _: None)
+        transcription.append(pcm)
+        assert await transcription.final() == ""
+
+
+async def test_speech_is_as_long_as_its_text(engines):
+    """Audio streams in whole chunks; a faster speed is shorter, and an unknown voice speaks all the same."""
+    lengths = {}
+    for voice, speed in (("alloy", 1.0), ("alloy", 2.0), ("nobody", 1.0)):
+        chunks = [chunk async for chunk in engines.speak("This is a sentence.", voice, speed)]
+        assert all(len(chunk) % 2 == 0 for chunk in chunks)
+        lengths[voice, speed] = sum(map(len, chunks)) / 48_000
+    assert 0.8 < lengths["alloy", 1.0] < 3
+    assert lengths["alloy", 2.0] < lengths["alloy", 1.0]
+    assert 0.8 < lengths["nobody", 1.0] < 3
+
+
+async def test_words_appear_while_one_speaks(engines):
+    """Partial words come before the end, and only grow."""
+    pcm = b"".join([chunk async for chunk in engines.speak("how many kilometers are ten miles", "en-us", 1.0)])
+    partials = []
+    transcription = engines.transcribe(partials.append)
+    for at in range(0, len(pcm), 9_600):
+        transcription.append(pcm[at : at + 9_600])
+        if transcription._task is not None:
+            await transcription._task
+    assert partials
+    assert all(later.startswith(earlier) for earlier, later in pairwise(partials))
+    transcription.cancel()
+
+
+async def test_a_worker_that_dies_is_started_again(engines):
+    """A request in hand may fail with a sentence; the next one is served by a new process."""
+    assert await hear(engines, "what time is it") == "what time is it"
+    os.kill(engines._stt._process.pid, signal.SIGKILL)
+    before = engines._stt._process.pid
+    with contextlib.suppress(EngineError):
+        await hear(engines, "what time is it")
+    assert await hear(engines, "what time is it") == "what time is it"
+    assert engines._stt._process.pid != before
+
+
+async def test_the_twin_asks_for_the_time():
+    """Where a function for the time is offered, it is called, and its answer is spoken."""
+    engines = LocalEngines()
+    tools = [{"type": "function", "function": {"name": "current_time"}}]
+    messages = [{"role": "user", "content": "what time is it"}]
+    (call,) = [token async for token in engines.reply(messages, tools)]
+    assert call.name == "current_time"
+    messages += [{"role": "assistant", "tool_calls": []}, {"role": "tool", "content": "Monday, 10:30 UTC"}]
+    assert "".join([token async for token in engines.reply(messages, tools)]) == "It is 10:30 in the morning."
