@@ -15,7 +15,8 @@ from voiceagent.vad import DETECTOR_SAMPLES, STEP_MS, EnergyGate, SpeechDetector
 
 STEP = ms_to_samples(STEP_MS)
 CONTEXT_WINDOWS = 8  # 256 ms that the judge hears from before the gate opened
-AFTER_STEPS = 30  # the judge goes on for 300 ms after the last loud step
+AFTER_STEPS = 15  # the judge goes on for 150 ms after the last loud step
+UNBROKEN_STEPS = 100  # speech has a gap at least every second; what is loud without one is judged again
 ONSET_MS = 150  # speech is loud for at most so long before the judge hears it as speech
 NOISE_STEPS = 50  # loud, but no speech for so long: silence
 
@@ -185,13 +186,17 @@ class _Judge:
         self._decimator = Decimator()
         self._buffer = np.empty(0, dtype=np.int16)  # at 16 kHz, not yet a whole window
         self._context: deque[Samples] = deque(maxlen=CONTEXT_WINDOWS)
-        self._idle_steps = AFTER_STEPS  # since the gate was last open
+        self._idle_steps = AFTER_STEPS  # since the judge was last wanted
+        self._loud_steps = 0  # in a row
         self._awake = False
 
     def step(self, step: Samples, *, loud: bool, engaged: bool) -> bool:
         """Take in 10 ms at 24 kHz; return whether the last window that was judged is speech."""
-        self.steps_since_speech += 1
-        self._idle_steps = 0 if loud or engaged else self._idle_steps + 1
+        self._loud_steps = self._loud_steps + 1 if loud else 0
+        # Once speech was heard, its end is the energy's to find: the judge is wanted only where that may be noise.
+        wanted = loud and (not engaged or self._loud_steps > UNBROKEN_STEPS)
+        self._idle_steps = 0 if wanted else self._idle_steps + 1
+        self.steps_since_speech = self.steps_since_speech + 1 if wanted else 0
         self._buffer = np.concatenate([self._buffer, self._decimator.feed(step)])
         while self._buffer.size >= DETECTOR_SAMPLES:
             window, self._buffer = self._buffer[:DETECTOR_SAMPLES], self._buffer[DETECTOR_SAMPLES:]
