@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,12 @@ def children() -> set[str]:
     return found
 
 
+def remains(before: tuple[set[Any], ...]) -> tuple[set[Any], ...]:
+    """The threads, sockets and processes that were not there before."""
+    threads = {thread for thread in threading.enumerate() if thread.is_alive()}
+    return threads - before[0], sockets() - before[1], children() - before[2]
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compare what there is before and after; what belongs to a shared fixture was there before."""
@@ -41,11 +48,11 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = (set(threading.enumerate()), sockets(), children())
     yield
-    gc.collect()
-    threads = {thread for thread in threading.enumerate() if thread.is_alive()} - before[0]
-    assert not threads, f"threads are left: {threads}"
-    assert not sockets() - before[1], "sockets are left"
-    assert not children() - before[2], "processes are left"
+    left = remains(before)
+    if any(left):  # what nobody holds any more is not left; collecting it after every test would take a minute in all
+        gc.collect()
+        left = remains(before)
+    assert not any(left), f"threads, sockets, processes that are left: {left}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,6 @@ class Session {
     this.seq = 0;
     this.muted = false;
     this.talking = false;
-    this.silenced = false; // by the browser
     this.state = "idle";
     /** @type {Message[]} */
     this.turns = [];
@@ -49,7 +48,7 @@ class Session {
       frame: (frame) => this.player?.frame(frame),
       lost: (attempt) => {
         this.setState("reconnecting");
-        this.view.problem("The connection to the server was lost.", `Trying again (${attempt}). What was said is kept.`);
+        this.view.problem("connection", "The connection to the server was lost.", `Trying again (${attempt}). What was said is kept.`);
       },
       closed: (refusal) => this.ended(refusal),
     });
@@ -64,7 +63,7 @@ class Session {
       await this.listMicrophones();
     } catch (error) {
       const reason = error instanceof MicrophoneError ? error : explain(error);
-      this.view.problem(reason.message, reason.hint);
+      this.view.problem("microphone", reason.message, reason.hint);
     }
   }
 
@@ -95,7 +94,7 @@ class Session {
     switch (message.type) {
       case "welcome":
         this.seq = 0; // the server counts each connection's frames
-        view.noProblem();
+        view.noProblem("connection");
         view.welcome(message);
         view.hints(message.hints, (hint) => this.type(hint));
         this.setState("listening");
@@ -153,9 +152,8 @@ class Session {
 
   /** @param {boolean} running */
   sound(running) {
-    if (!running && this.connection) this.view.problem("The browser has stopped the sound.", "Click anywhere to go on.");
-    else if (this.silenced) this.view.noProblem();
-    this.silenced = !running && this.connection !== null;
+    if (!running && this.connection) this.view.problem("sound", "The browser has stopped the sound.", "Click anywhere to go on.");
+    else this.view.noProblem("sound");
   }
 
   /** Let go of the microphone and the speaker. */
@@ -172,7 +170,7 @@ class Session {
   async ended(refusal) {
     this.connection = null;
     this.setState("closed");
-    if (refusal) this.view.problem(refusal.message, refusal.hint, { token: refusal.code === "token" });
+    if (refusal) this.view.problem("connection", refusal.message, refusal.hint, { token: refusal.code === "token" });
     await this.release();
   }
 }
@@ -215,12 +213,12 @@ microphones.onchange = async () => {
     await session.microphone?.choose(microphones.value);
   } catch (error) {
     const reason = error instanceof MicrophoneError ? error : explain(error);
-    view.problem(reason.message, reason.hint);
+    view.problem("microphone", reason.message, reason.hint);
   }
 };
 navigator.mediaDevices?.addEventListener("devicechange", () => { if (session.microphone) session.listMicrophones(); });
 if (!window.isSecureContext) {
-  view.problem("Without HTTPS the browser gives this page no microphone.", "Open it by https, or type below.");
+  view.problem("microphone", "Without HTTPS the browser gives this page no microphone.", "Open it by https, or type below.");
 }
 
 /** Break the connection as a bad network would: for tests. */

@@ -33,6 +33,7 @@ class Line {
 export class View {
   constructor() {
     this.turns = element("turns");
+    this.trouble = "";
     /** @type {Map<number, {you?: Line, agent?: Line, epoch: number, phrases: string[]}>} */
     this.lines = new Map();
   }
@@ -145,19 +146,22 @@ export class View {
   }
 
   /**
+   * @param {"microphone" | "connection" | "sound"} kind What is in trouble: only its own recovery takes the words away.
    * @param {string} what
    * @param {string} hint
    * @param {{token?: boolean}} [options]
    */
-  problem(what, hint, options = {}) {
+  problem(kind, what, hint, options = {}) {
+    this.trouble = kind;
     element("problem-what").textContent = what;
     element("problem-hint").textContent = hint;
     element("token-form").hidden = !options.token;
     element("problem").hidden = false;
   }
 
-  noProblem() {
-    element("problem").hidden = true;
+  /** @param {"microphone" | "connection" | "sound"} [kind] Which trouble is over; all of them if none is named. */
+  noProblem(kind) {
+    if (kind === undefined || kind === this.trouble) element("problem").hidden = true;
   }
 
   /** @param {string} text */

@@ -86,3 +86,15 @@ def test_it_fits(server, open_page, scheme, width):
     page.page.press("#text", "Enter")
     page.until("window.voiceagent.turns.length === 1")
     assert page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_denied_microphone_stays_explained(server, open_page):
+    """The words about the microphone stay when the session stands a moment later."""
+    page = open_page(server.url, microphone=False)
+    page.page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }; }"
+    )
+    page.page.click("#start")
+    page.until("window.voiceagent.state === 'listening'")
+    page.page.wait_for_timeout(200)
+    assert "was not allowed" in problem(page)
