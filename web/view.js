@@ -7,6 +7,9 @@ const NAMES = /** @type {Record<string, string>} */ ({
   transcribing: "transcribing", thinking: "thinking", speaking: "speaking", barge_in: "barge-in", closed: "ended",
 });
 
+/** How much of what was not heard is shown, in characters. */
+const MAX_UNHEARD = 120;
+
 /**
  * @template {HTMLElement} T
  * @param {string} id
@@ -127,7 +130,8 @@ export class View {
     const known = this.lines.get(message.turn);
     if (!known?.agent || !message.interrupted) return;
     const rest = document.createElement("del");
-    rest.textContent = known.phrases.join(" ").slice(message.text.length);
+    const unheard = known.phrases.join(" ").slice(message.text.length);
+    rest.textContent = unheard.length > MAX_UNHEARD ? `${unheard.slice(0, MAX_UNHEARD)} …` : unheard;
     known.agent.words.replaceChildren(message.text, rest);
   }
 
