@@ -359,3 +359,20 @@ def test_doctor(capsys):
     assert "sk-canary" not in out
     doctor.run(settings_for_tests())
     assert "Python" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ the benchmark's table
+def test_the_benchmark_table():
+    """Figures become rows with their command; a full core is said to be one; the README's marks stay."""
+    from voiceagent.bench import table, with_table
+    from voiceagent.bench.processes import cut_loud
+
+    cost = {"cpu_percent_of_a_core_per_session": 2.0, "rss_mb_per_session": 3.9, "rss_mb": 300}
+    rows = table({"load": {"1": cost, "50": cost}, "start": {"ready_ms": 500, "import_ms": 9.5}})
+    assert rows.splitlines()[2] == (
+        "| cost of a session, 1 at a time, talking without a rest | 2.0 % of a core, 3.9 MB | `voiceagent bench load` |"
+    )
+    assert "the core is full" in rows.splitlines()[3]
+    text = "a\n<!-- bench -->\nold\n<!-- /bench -->\nb\n"
+    assert with_table(text, rows) == f"a\n<!-- bench -->\n{rows}<!-- /bench -->\nb\n"
+    assert cut_loud(tone(2400) + bytes(4800)) == tone(2400)

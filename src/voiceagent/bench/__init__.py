@@ -9,6 +9,7 @@ from voiceagent.bench.measures import bargein, gap, load, start
 from voiceagent.bench.processes import BenchError
 
 README = Path("README.md")
+FULL_PERCENT = 90
 
 
 def run(name: str, *, as_json: bool, readme: bool, endpoint_ms: int) -> int:
@@ -70,11 +71,13 @@ def _bargein_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _load_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [
-        (f"cost of a session, {sessions} at a time",
-         f"{each['cpu_percent_of_a_core_per_session']:.1f} % of a core, {each['rss_mb_per_session']:.1f} MB", "load")
-        for sessions, each in v.items()
-    ]  # fmt: skip
+    rows = []
+    for sessions, each in v.items():
+        percent = each["cpu_percent_of_a_core_per_session"]
+        full = "; the core is full" if percent * int(sessions) > FULL_PERCENT else ""
+        figure = f"{percent:.1f} % of a core, {each['rss_mb_per_session']:.1f} MB{full}"
+        rows.append((f"cost of a session, {sessions} at a time, talking without a rest", figure, "load"))
+    return rows
 
 
 def _start_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
