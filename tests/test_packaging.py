@@ -42,7 +42,7 @@ def test_constraints_are_plain():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [need for needs in project["optional-dependencies"].values() for need in needs]
     needed = {re.match(r"[A-Za-z0-9_.-]+", need)[0].lower() for need in [*project["dependencies"], *extras]}
-    assert needed - pinned == set()
+    assert needed - pinned == {"pocketsphinx"}  # no one version of it has wheels for every Python and platform
 
 
 def test_compose():

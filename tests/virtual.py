@@ -56,6 +56,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(lambda _: setattr(self, "threads", self.threads - 1))
         return future
 
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        """Join the threads; the clock stands still meanwhile, or the limit for it would have passed at once."""
+        self.threads += 1
+        try:
+            await super().shutdown_default_executor(*args)
+        finally:
+            self.threads -= 1
+
 
 def run_virtual(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine on a virtual clock, and fail if it leaves a task behind."""
