@@ -127,7 +127,6 @@ class Answering(Bookkeeping):
             return
         turn, reply = current
         turn.usage |= fact.usage
-        turn.connections |= fact.connections
         reply.total_samples = fact.samples
         reply.ledger.close(fact.samples)
         if fact.samples == 0 and not reply.failure:

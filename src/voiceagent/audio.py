@@ -28,11 +28,6 @@ def ms_to_samples(ms: int) -> int:
     return ms * RATE_HZ // 1000
 
 
-def pcm_duration_us(pcm: bytes) -> int:
-    """Return how long PCM16 mono at 24 kHz lasts, in microseconds."""
-    return samples_to_us(len(pcm) // 2)
-
-
 # ------------------------------------------------------------------------------------------ level
 def level_dbfs(pcm: bytes | Samples) -> float:
     """Return the RMS level in dB relative to full scale; a full-scale sine is at -3."""
@@ -61,15 +56,6 @@ def first_audible_sample(pcm: bytes, threshold_dbfs: float = -50.0) -> int | Non
         return None
     loud = np.flatnonzero(levels_dbfs(samples, step) >= threshold_dbfs)
     return int(loud[0]) * step if loud.size else None
-
-
-def fade_out(pcm: bytes, ms: int) -> bytes:
-    """Return the audio with its last `ms` faded to silence, so that an end in the middle does not click."""
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-    length = min(ms_to_samples(ms), samples.size)
-    if length:
-        samples[-length:] *= np.linspace(1.0, 0.0, length, dtype=np.float32)
-    return samples.astype("<i2").tobytes()
 
 
 # ------------------------------------------------------------------------------------------ chunks and containers

@@ -146,7 +146,6 @@ class ReplyDone:
     epoch: int
     samples: int
     usage: dict[str, int] = field(default_factory=dict)
-    connections: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

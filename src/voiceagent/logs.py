@@ -83,7 +83,7 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "barge_ins": [_barge_in(asdict(barge_in)) for barge_in in record.barge_ins],
         "reopened": record.reopened,
         "heard_ms": _samples_ms(record.heard_samples), "reply_ms": _samples_ms(record.reply_samples),
-        "usage": record.usage, "connections": record.connections, "rtt_ms": _ms(record.rtt_us),
+        "usage": record.usage, "rtt_ms": _ms(record.rtt_us),
         "faults": [asdict(fault) for fault in record.faults],
     }  # fmt: skip
     return fields | ({"content": record.content} if record.content else {})

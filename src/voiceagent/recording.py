@@ -54,7 +54,7 @@ class Recorder:
             pauses_ms=tuple(turn.pauses_ms), voiced_ms=turn.voiced_us // 1000, barge_ins=tuple(turn.barge_ins),
             heard_samples=reply.heard_samples if reply is not None else 0,
             reply_samples=(reply.total_samples or 0) if reply is not None else 0,
-            usage=turn.usage, connections=turn.connections, rtt_us=turn.rtt_us, reopened=turn.reopened,
+            usage=turn.usage, rtt_us=turn.rtt_us, reopened=turn.reopened,
             faults=tuple(turn.faults), content=texts if self._content else {},
         )  # fmt: skip
 

@@ -137,7 +137,6 @@ class TurnRecord:
     heard_samples: int
     reply_samples: int
     usage: dict[str, int]
-    connections: dict[str, dict[str, object]]
     rtt_us: int
     reopened: int
     faults: tuple[StageFault, ...]

@@ -75,7 +75,6 @@ class Turn:
     barge_ins: list[BargeIn] = field(default_factory=list)
     faults: list[StageFault] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
-    connections: dict[str, dict[str, object]] = field(default_factory=dict)
     rtt_us: int = 0
 
     @property
