@@ -20,6 +20,7 @@ IN_HZ, RATE_HZ = 24_000, 16_000
 GARBAGE_LOG10 = -1.35
 MOST_GARBAGE = 0.15
 QUIET_DBFS = -48.0
+DISCOUNT = 0.1  # how much is left for word pairs that are in no phrase: "do me a joke"
 _GARBAGE = "garbage_"
 
 
@@ -39,7 +40,7 @@ class Recogniser:
             dictionary, grammar = Path(folder) / "words.dict", Path(folder) / "phrases.lm"
             garbage = [f"{_GARBAGE}{phone.lower()} {phone}" for phone in sorted(phones)]
             dictionary.write_text("\n".join([*lexicon, *garbage]) + "\n", encoding="utf-8")
-            arpa = ArpaBoLM(text="\n".join(corpus), add_start=True)
+            arpa = ArpaBoLM(text="\n".join(corpus), add_start=True, discount_mass=DISCOUNT)
             arpa.compute()
             arpa.write_file(str(grammar))
             _add_unigrams(grammar, [line.split()[0] for line in garbage])
