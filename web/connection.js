@@ -1,5 +1,6 @@
 /** One WebSocket to the server: hello, pings answered at once, and a lost network come back to with the resume token. */
 
+import { keep, recall } from "./memory.js";
 import { VERSION, unpackFrame } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Message} Message */
@@ -23,7 +24,8 @@ export class Connection {
     this.listener = listener;
     /** @type {WebSocket | null} */
     this.socket = null;
-    this.resumeToken = "";
+    /** Kept over a reload of the page; of a hung-up conversation nothing is kept. */
+    this.resumeToken = recall("resume");
     this.attempt = 0;
     this.over = false;
     this.ready = false;
@@ -42,9 +44,7 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.timer = window.setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
     socket.onopen = () => this.send({
-      type: "hello", version: VERSION, client: "page",
-      ...(this.resumeToken ? { resume: this.resumeToken } : {}),
-      ...(sessionStorage.getItem("token") ? { token: sessionStorage.getItem("token") } : {}),
+      type: "hello", version: VERSION, client: "page", resume: this.resumeToken || null, token: recall("token") || null,
     });
     socket.onmessage = (event) => this.receive(event.data);
     socket.onclose = () => this.closed(socket);
@@ -66,6 +66,7 @@ export class Connection {
     if (message.type === "welcome") {
       clearTimeout(this.timer);
       this.resumeToken = message.resume_token;
+      keep("resume", this.resumeToken);
       this.attempt = 0;
       this.ready = true;
     }
@@ -108,6 +109,7 @@ export class Connection {
   /** End it for good. */
   hangUp() {
     this.over = true;
+    keep("resume", "");
     clearTimeout(this.timer);
     if (this.socket?.readyState === WebSocket.OPEN) {
       this.send({ type: "hang_up" });

@@ -1,6 +1,7 @@
 /** The page's wiring: a session of connection, microphone and speaker, and what a person does with it. */
 
 import { Connection } from "./connection.js";
+import { keep } from "./memory.js";
 import { explain, Microphone, MicrophoneError } from "./microphone.js";
 import { Player } from "./player.js";
 import { packFrame } from "./protocol.js";
@@ -8,6 +9,8 @@ import { element, View } from "./view.js";
 import { Waterfall } from "./waterfall.js";
 
 /** @typedef {import("./protocol.js").Message} Message */
+
+const MAX_WAITING_LINES = 8;
 
 class Session {
   /** @param {View} view */
@@ -23,6 +26,7 @@ class Session {
     this.seq = 0;
     this.muted = false;
     this.talking = false;
+    this.opening = false; // the browser asks for the microphone
     this.state = "idle";
     /** @type {Message[]} */
     this.turns = [];
@@ -30,13 +34,18 @@ class Session {
     this.waiting = []; // lines typed before the session stood
   }
 
-  /** @param {boolean} withMicrophone */
+  /**
+   * Begin, or add the microphone to what has begun. To be called from a click or a key, or there is no sound.
+   * @param {boolean} withMicrophone
+   */
   async start(withMicrophone) {
-    this.view.noProblem();
+    if (!this.connection) this.view.noProblem();
+    else if (withMicrophone) this.view.noProblem("microphone");
     this.player ??= new Player((message) => this.connection?.send(message), (running) => this.sound(running));
     await this.player.open();
     if (!this.connection) this.connect();
-    if (withMicrophone && !this.microphone) await this.openMicrophone();
+    this.view.controls(this.connection !== null, this.microphone !== null);
+    if (withMicrophone && !this.microphone && !this.opening) await this.openMicrophone();
     if (this.connection) this.view.controls(true, this.microphone !== null);
     else await this.release(); // it was refused meanwhile
   }
@@ -48,6 +57,7 @@ class Session {
       frame: (frame) => this.player?.frame(frame),
       lost: (attempt) => {
         this.setState("reconnecting");
+        this.player?.reset();
         this.view.problem("connection", "The connection to the server was lost.", `Trying again (${attempt}). What was said is kept.`);
       },
       closed: (refusal) => this.ended(refusal),
@@ -56,15 +66,45 @@ class Session {
   }
 
   async openMicrophone() {
-    const microphone = new Microphone((pcm, capturedMs, peak) => this.frame(pcm, capturedMs, peak));
+    const microphone = new Microphone({
+      frame: (pcm, capturedMs, peak) => this.frame(pcm, capturedMs, peak),
+      ended: (reason) => { if (this.microphone === microphone) this.noMicrophone(reason); },
+      running: (running) => this.sound(running),
+    });
+    this.opening = true;
     try {
       await microphone.open();
+      microphone.mute(this.muted);
       this.microphone = microphone;
       await this.listMicrophones();
     } catch (error) {
-      const reason = error instanceof MicrophoneError ? error : explain(error);
-      this.view.problem("microphone", reason.message, reason.hint);
+      await this.noMicrophone(error instanceof MicrophoneError ? error : explain(error));
+    } finally {
+      this.opening = false;
     }
+  }
+
+  /** @param {string} deviceId */
+  async chooseMicrophone(deviceId) {
+    try {
+      await this.microphone?.choose(deviceId);
+      this.microphone?.mute(this.muted);
+      this.view.noProblem("microphone");
+    } catch (error) {
+      await this.noMicrophone(error instanceof MicrophoneError ? error : explain(error));
+    }
+  }
+
+  /**
+   * Go on without a microphone, and say why.
+   * @param {MicrophoneError} reason
+   */
+  async noMicrophone(reason) {
+    const { microphone } = this;
+    this.microphone = null;
+    this.view.problem("microphone", reason.message, reason.hint);
+    this.view.controls(this.connection !== null, false);
+    await microphone?.close();
   }
 
   async listMicrophones() {
@@ -98,6 +138,9 @@ class Session {
         view.welcome(message);
         view.hints(message.hints, (hint) => this.type(hint));
         this.setState("listening");
+        this.talking = false;
+        element("ptt").setAttribute("aria-pressed", "false");
+        if (this.muted) this.connection?.send({ type: "mute", muted: true });
         for (const text of this.waiting.splice(0)) this.connection?.send({ type: "text", text });
         break;
       case "state": this.setState(message.state); break;
@@ -127,7 +170,7 @@ class Session {
   /** @param {string} text */
   async type(text) {
     if (!this.connection?.ready) {
-      this.waiting.push(text);
+      this.waiting = [...this.waiting.slice(1 - MAX_WAITING_LINES), text];
       await this.start(false);
     } else {
       this.connection.send({ type: "text", text });
@@ -150,10 +193,16 @@ class Session {
     element("mute").textContent = this.muted ? "Unmute" : "Mute";
   }
 
-  /** @param {boolean} running */
+  /** @param {boolean} running Whether the browser lets sound in or out. */
   sound(running) {
-    if (!running && this.connection) this.view.problem("sound", "The browser has stopped the sound.", "Click anywhere to go on.");
+    if (!running && this.connection) this.view.problem("sound", "The browser has stopped the sound.", "Tap anywhere to go on.");
     else this.view.noProblem("sound");
+  }
+
+  /** Go on with what the browser has stopped; it listens only to a click. */
+  resume() {
+    this.player?.context?.resume();
+    this.microphone?.context?.resume();
   }
 
   /** Let go of the microphone and the speaker. */
@@ -194,7 +243,7 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("keyup", (event) => { if (isTalkKey(event)) session.talk(false); });
 addEventListener("blur", () => session.talk(false));
-addEventListener("click", () => { session.player?.context?.resume(); });
+addEventListener("click", () => session.resume());
 element("text-form").onsubmit = (event) => {
   event.preventDefault();
   const input = /** @type {HTMLInputElement} */ (element("text"));
@@ -204,25 +253,15 @@ element("text-form").onsubmit = (event) => {
 };
 element("token-form").onsubmit = (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", /** @type {HTMLInputElement} */ (element("token")).value.trim());
+  keep("token", /** @type {HTMLInputElement} */ (element("token")).value.trim());
   session.start(true);
 };
 const microphones = /** @type {HTMLSelectElement} */ (element("microphones"));
-microphones.onchange = async () => {
-  try {
-    await session.microphone?.choose(microphones.value);
-  } catch (error) {
-    const reason = error instanceof MicrophoneError ? error : explain(error);
-    view.problem("microphone", reason.message, reason.hint);
-  }
-};
+microphones.onchange = () => session.chooseMicrophone(microphones.value);
 navigator.mediaDevices?.addEventListener("devicechange", () => { if (session.microphone) session.listMicrophones(); });
 if (!window.isSecureContext) {
   view.problem("microphone", "Without HTTPS the browser gives this page no microphone.", "Open it by https, or type below.");
 }
-
-/** Break the connection as a bad network would: for tests. */
-Object.defineProperty(window, "voiceagentBreak", { value: () => session.connection?.socket?.close() });
 
 /** A snapshot for tests and the curious. */
 Object.defineProperty(window, "voiceagent", {

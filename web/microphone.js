@@ -1,5 +1,7 @@
 /** The microphone: permission, choice of device, and frames of 20 ms at 24 kHz with the time they were captured. */
 
+import { keep, recall } from "./memory.js";
+
 /** Why there is no microphone, in words. */
 export class MicrophoneError extends Error {
   /**
@@ -32,15 +34,22 @@ export function explain(error) {
   return new MicrophoneError("The microphone could not be opened.", `Press Start to try again. ${typing}`);
 }
 
+/**
+ * @typedef {object} Listener
+ * @property {(pcm: Int16Array, capturedMs: number, peak: number) => void} frame 20 ms at 24 kHz; performance.now() at the first sample.
+ * @property {(reason: MicrophoneError) => void} ended The device is gone.
+ * @property {(running: boolean) => void} running Whether the browser lets sound in.
+ */
+
 export class Microphone {
-  /** @param {(pcm: Int16Array, capturedMs: number, peak: number) => void} onFrame */
-  constructor(onFrame) {
-    this.onFrame = onFrame;
+  /** @param {Listener} listener */
+  constructor(listener) {
+    this.listener = listener;
     /** @type {MediaStream | null} */
     this.stream = null;
     /** @type {AudioContext | null} */
     this.context = null;
-    this.deviceId = localStorage.getItem("microphone") ?? "";
+    this.deviceId = recall("microphone"); // "" is the browser's own choice
   }
 
   /**
@@ -61,14 +70,18 @@ export class Microphone {
       }
       throw explain(error);
     }
-    this.context = new AudioContext();
-    await this.context.audioWorklet.addModule("/web/worklets/capture.js");
-    await this.context.resume();
-    const context = this.context;
+    const context = this.context = new AudioContext();
+    context.onstatechange = () => { if (context === this.context) this.listener.running(context.state === "running"); };
+    for (const track of this.stream.getAudioTracks()) {
+      track.onended = () => this.listener.ended(new MicrophoneError("The microphone was disconnected.",
+        "Connect it, or choose another one with the button. You can type below."));
+    }
+    await context.audioWorklet.addModule("/web/worklets/capture.js");
+    await context.resume();
     const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => {
       const ago = (context.currentTime - data.at) * 1000;
-      this.onFrame(data.pcm, performance.now() - ago, data.peak);
+      this.listener.frame(data.pcm, performance.now() - ago, data.peak);
     };
     context.createMediaStreamSource(this.stream).connect(node);
   }
@@ -88,7 +101,7 @@ export class Microphone {
    */
   async choose(deviceId) {
     this.deviceId = deviceId;
-    localStorage.setItem("microphone", deviceId);
+    keep("microphone", deviceId);
     await this.close();
     await this.open();
   }

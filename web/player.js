@@ -70,6 +70,16 @@ export class Player {
     else if (message.type === "flush") this.send({ type: "flushed", turn: message.turn, epoch: message.epoch, samples: 0 });
   }
 
+  /** Be silent and forget every epoch: the connection that they came by is gone. */
+  reset() {
+    this.node?.port.postMessage({ type: "reset" });
+  }
+
+  /** Forget what a former connection sent: the server counts its epochs anew. */
+  reset() {
+    this.node?.port.postMessage({ type: "reset" });
+  }
+
   async close() {
     const context = this.context;
     this.context = null;

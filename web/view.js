@@ -7,6 +7,11 @@ const NAMES = /** @type {Record<string, string>} */ ({
   transcribing: "transcribing", thinking: "thinking", speaking: "speaking", barge_in: "barge-in", closed: "ended",
 });
 
+/** Which trouble is shown where there are several: the first of these. */
+const TROUBLES = /** @type {const} */ (["connection", "sound", "microphone"]);
+
+/** @typedef {typeof TROUBLES[number]} Trouble */
+
 /** How much of what was not heard is shown, in characters. */
 const MAX_UNHEARD = 120;
 
@@ -36,7 +41,8 @@ class Line {
 export class View {
   constructor() {
     this.turns = element("turns");
-    this.trouble = "";
+    /** @type {Map<Trouble, {what: string, hint: string, token: boolean}>} */
+    this.troubles = new Map();
     /** @type {Map<number, {you?: Line, agent?: Line, epoch: number, phrases: string[]}>} */
     this.lines = new Map();
   }
@@ -119,9 +125,11 @@ export class View {
     if (message.epoch > known.epoch) {
       known.epoch = message.epoch;
       known.phrases = [];
+      line.words.replaceChildren();
     }
+    // A phrase is a node of its own: a screen reader speaks what is new and not the whole again.
+    line.words.append((known.phrases.length ? " " : "") + message.text);
     known.phrases.push(message.text);
-    line.words.textContent = known.phrases.join(" ");
     this.scroll();
   }
 
@@ -150,22 +158,31 @@ export class View {
   }
 
   /**
-   * @param {"microphone" | "connection" | "sound"} kind What is in trouble: only its own recovery takes the words away.
+   * @param {Trouble} kind What is in trouble: only its own recovery takes the words away.
    * @param {string} what
    * @param {string} hint
    * @param {{token?: boolean}} [options]
    */
-  problem(kind, what, hint, options = {}) {
-    this.trouble = kind;
-    element("problem-what").textContent = what;
-    element("problem-hint").textContent = hint;
-    element("token-form").hidden = !options.token;
-    element("problem").hidden = false;
+  problem(kind, what, hint, { token = false } = {}) {
+    this.troubles.set(kind, { what, hint, token });
+    this.showTrouble();
   }
 
-  /** @param {"microphone" | "connection" | "sound"} [kind] Which trouble is over; all of them if none is named. */
+  /** @param {Trouble} [kind] Which trouble is over; all of them if none is named. */
   noProblem(kind) {
-    if (kind === undefined || kind === this.trouble) element("problem").hidden = true;
+    if (kind === undefined) this.troubles.clear();
+    else this.troubles.delete(kind);
+    this.showTrouble();
+  }
+
+  showTrouble() {
+    const kind = TROUBLES.find((each) => this.troubles.has(each));
+    const trouble = kind && this.troubles.get(kind);
+    element("problem").hidden = !trouble;
+    if (!trouble) return;
+    element("problem-what").textContent = trouble.what;
+    element("problem-hint").textContent = trouble.hint;
+    element("token-form").hidden = !trouble.token;
   }
 
   /** @param {string} text */

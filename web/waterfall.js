@@ -5,9 +5,18 @@
 const SEGMENTS = [
   ["uplink", "to the server"], ["endpoint_wait", "waiting for the end"], ["stt_tail", "last words"], ["queue", "queue"],
   ["llm_ttft", "language model"], ["clause_wait", "first clause"], ["tts_ttfb", "voice"], ["gate_wait", "gate"],
-  ["send", "sending"], ["network", "to the browser"], ["playback", "audio buffer"], ["leading_silence", "silence in the audio"],
+  ["send", "sending"], ["network", "to the browser"], ["playback", "audio buffer"], ["leading_silence", "silence in the audio"], ["other", "other"],
 ];
+const KNOWN = new Set(SEGMENTS.map(([name]) => name));
 const MAX_ROWS = 6;
+
+/**
+ * What a newer server counts that this page has no name for.
+ * @param {Record<string, number>} segments
+ */
+function unknown(segments) {
+  return Object.entries(segments).reduce((sum, [name, ms]) => sum + (KNOWN.has(name) ? 0 : ms), 0);
+}
 
 export class Waterfall {
   constructor() {
@@ -51,7 +60,7 @@ export class Waterfall {
     bar.setAttribute("role", "img");
     const parts = [];
     for (const [index, [name, label]] of SEGMENTS.entries()) {
-      const ms = turn.segments[name] ?? 0;
+      const ms = name === "other" ? unknown(turn.segments) : turn.segments[name] ?? 0;
       if (ms < 0.5) continue;
       this.shown.add(name);
       parts.push(`${label} ${Math.round(ms)}`);

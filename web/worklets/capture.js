@@ -12,19 +12,23 @@ class Capture extends AudioWorkletProcessor {
     this.frame = new Int16Array(FRAME);
     this.filled = 0;
     this.peak = 0;
+    this.at = 0; // when the frame's first sample was captured, on the context's clock
     this.mono = new Float32Array(128);
     this.emit = (/** @type {number} */ sample) => this.add(sample);
   }
 
   /** @param {number} sample */
   add(sample) {
+    if (this.filled === 0) {
+      // The resampler stands in its input so many samples before the end of this block.
+      const behind = this.resampler.filled - this.resampler.at - this.mono.length;
+      this.at = currentTime - behind / sampleRate;
+    }
     const value = Math.max(-1, Math.min(1, sample));
     this.peak = Math.max(this.peak, Math.abs(value));
     this.frame[this.filled++] = Math.round(value * 32767);
     if (this.filled < FRAME) return;
-    // What is in the frame was captured in the 20 ms before now, less what the filter holds back.
-    const at = currentTime - FRAME / RATE_HZ - this.resampler.half / sampleRate;
-    this.port.postMessage({ pcm: this.frame, at, peak: this.peak }, [this.frame.buffer]);
+    this.port.postMessage({ pcm: this.frame, at: this.at, peak: this.peak }, [this.frame.buffer]);
     this.frame = new Int16Array(FRAME);
     this.filled = 0;
     this.peak = 0;

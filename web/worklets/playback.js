@@ -16,6 +16,7 @@ class Playback extends AudioWorkletProcessor {
     this.ring = new Int16Array(RING);
     this.buffer = FIRST_BUFFER; // grows when the network stutters
     this.dropped = 0; // epochs up to this one are over
+    this.over = { epoch: 0, samples: 0 }; // the last epoch that was played to its end
     this.turn = 0;
     this.epoch = 0;
     this.received = 0;
@@ -25,7 +26,7 @@ class Playback extends AudioWorkletProcessor {
     this.playing = false; // sound comes out, or would but for a hold
     this.started = false;
     this.gain = 0;
-    /** What happens when the sound has faded: "" | "hold" | "flush". */
+    /** What happens when the sound has faded: "" | "hold" | "flush" | "reset". */
     this.fading = "";
     this.held = false;
     this.port.onmessage = (event) => this.take(event.data);
@@ -50,31 +51,61 @@ class Playback extends AudioWorkletProcessor {
     this.held = false;
   }
 
+  /** Another connection counts its epochs from the beginning. */
+  forget() {
+    this.clear(0, 0);
+    this.dropped = 0;
+  }
+
   /** @param {any} message */
   take(message) {
     if (message.type === "frame") {
       this.frame(message);
       return;
     }
+    if (message.type === "reset") {
+      if (this.audible) this.fading = "reset";
+      else this.forget();
+      return;
+    }
+    // Control overtakes audio: what concerns an epoch may come before its first frame.
+    if (message.type !== "flush" && message.epoch > this.epoch && message.epoch > this.dropped) {
+      this.clear(message.turn, message.epoch);
+    }
     const mine = message.epoch === this.epoch;
-    if (message.type === "hold") {
-      if (mine && this.audible) this.fading = "hold";
-      else {
-        if (mine) this.held = true;
-        this.tell("held", message, mine ? this.position : 0);
-      }
-    } else if (message.type === "resume" && mine) {
+    if (message.type === "hold") this.hold(message, mine);
+    else if (message.type === "flush") this.flush(message, mine);
+    else if (message.type === "resume" && mine && (this.fading === "" || this.fading === "hold")) {
       this.fading = "";
       this.held = false;
-    } else if (message.type === "flush") {
-      this.dropped = Math.max(this.dropped, message.epoch);
-      if (mine && this.audible) this.fading = "flush";
-      else {
-        this.tell("flushed", message, mine ? this.position : 0);
-        if (mine) this.clear(0, 0);
-      }
     } else if (message.type === "reply_end" && mine) {
       this.total = message.samples;
+    }
+  }
+
+  /**
+   * @param {{turn: number, epoch: number}} message
+   * @param {boolean} mine Whether its epoch is the one that plays.
+   */
+  hold(message, mine) {
+    if (mine && (this.fading === "flush" || this.fading === "reset")) return; // it is going anyway
+    if (mine && this.audible) this.fading = "hold";
+    else {
+      if (mine) this.held = true;
+      this.tell("held", message, samples);
+    }
+  }
+
+  /**
+   * @param {{turn: number, epoch: number}} message
+   * @param {boolean} mine Whether its epoch is the one that plays.
+   */
+  flush(message, mine) {
+    this.dropped = Math.max(this.dropped, message.epoch);
+    if (mine && this.audible) this.fading = "flush";
+    else {
+      this.tell("flushed", message, samples);
+      if (mine) this.clear(0, 0);
     }
   }
 
@@ -96,6 +127,7 @@ class Playback extends AudioWorkletProcessor {
     if (frame.epoch <= this.dropped || frame.epoch < this.epoch) return;
     if (frame.epoch > this.epoch) this.clear(frame.turn, frame.epoch);
     if (frame.first !== this.received) return;
+    if (this.received + frame.pcm.length - this.position > RING) return; // the server never sends so far ahead
     for (let i = 0; i < frame.pcm.length; i++) this.ring[(this.received + i) % RING] = frame.pcm[i];
     this.received += frame.pcm.length;
   }
@@ -129,6 +161,10 @@ class Playback extends AudioWorkletProcessor {
   faded() {
     const why = this.fading;
     this.fading = "";
+    if (why === "reset") {
+      this.forget();
+      return;
+    }
     this.tell(why === "hold" ? "held" : "flushed", this, this.position);
     if (why === "hold") this.held = true;
     else this.clear(0, 0);
@@ -144,6 +180,7 @@ class Playback extends AudioWorkletProcessor {
     if (this.total >= 0 && this.position >= this.total && !this.held) {
       this.tell("ended", this, this.total);
       this.dropped = this.epoch;
+      this.over = { epoch: this.epoch, samples: this.total };
       this.clear(0, 0);
       return;
     }
