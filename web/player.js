@@ -75,11 +75,6 @@ export class Player {
     this.node?.port.postMessage({ type: "reset" });
   }
 
-  /** Forget what a former connection sent: the server counts its epochs anew. */
-  reset() {
-    this.node?.port.postMessage({ type: "reset" });
-  }
-
   async close() {
     const context = this.context;
     this.context = null;

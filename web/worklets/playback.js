@@ -55,6 +55,16 @@ class Playback extends AudioWorkletProcessor {
   forget() {
     this.clear(0, 0);
     this.dropped = 0;
+    this.over = { epoch: 0, samples: 0 };
+  }
+
+  /**
+   * How much of an epoch was played; of the last one also after its end.
+   * @param {number} epoch
+   */
+  heard(epoch) {
+    if (epoch === this.epoch) return this.position;
+    return epoch === this.over.epoch ? this.over.samples : 0;
   }
 
   /** @param {any} message */
@@ -92,7 +102,7 @@ class Playback extends AudioWorkletProcessor {
     if (mine && this.audible) this.fading = "hold";
     else {
       if (mine) this.held = true;
-      this.tell("held", message, samples);
+      this.tell("held", message, this.heard(message.epoch));
     }
   }
 
@@ -104,7 +114,7 @@ class Playback extends AudioWorkletProcessor {
     this.dropped = Math.max(this.dropped, message.epoch);
     if (mine && this.audible) this.fading = "flush";
     else {
-      this.tell("flushed", message, samples);
+      this.tell("flushed", message, this.heard(message.epoch));
       if (mine) this.clear(0, 0);
     }
   }
@@ -179,8 +189,8 @@ class Playback extends AudioWorkletProcessor {
     }
     if (this.total >= 0 && this.position >= this.total && !this.held) {
       this.tell("ended", this, this.total);
-      this.dropped = this.epoch;
       this.over = { epoch: this.epoch, samples: this.total };
+      this.dropped = this.epoch;
       this.clear(0, 0);
       return;
     }
