@@ -78,6 +78,18 @@ TAP = """
 """
 
 
+SOCKETS = """
+(() => {
+  // `breakNetwork()` breaks every connection of the page, as a network would.
+  const sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) { super(...args); sockets.push(this); }
+  };
+  window.breakNetwork = () => { for (const socket of sockets) socket.close(); };
+})();
+"""
+
+
 def find_chromium() -> str | None:
     """The browser that is there, if one is."""
     for name in (os.environ.get("VOICEAGENT_CHROMIUM", ""), *NAMES):
@@ -117,6 +129,14 @@ class Page:
             assert time.monotonic() < deadline, f"never came: {script}; {self.page.inner_text('body')}"
             self.page.wait_for_timeout(20)
 
+    def wait(self, condition, limit_ms=30_000):
+        """Wait until something holds on this side, and return it; the page goes on meanwhile."""
+        deadline = time.monotonic() + limit_ms / 1000
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"never came; {self.page.inner_text('body')}"
+            self.page.wait_for_timeout(20)
+        return found
+
     def leave(self):
         """Go away before the server does."""
         self.page.goto("about:blank")
@@ -129,14 +149,17 @@ class Page:
 
 @pytest.fixture
 def open_page(browser):
-    """Open a page in a new context: ``open_page(url, rate=48000, microphone=True, **context_options)``."""
+    """Open a page in a new context: ``open_page(url, rate=48000, microphone=True, scripts=(), **context_options)``."""
     opened = []
 
-    def open_(url, *, rate=48_000, microphone=True, **options):
+    def open_(url, *, rate=48_000, microphone=True, scripts=(), **options):
         context = browser.new_context(**options)
         if microphone:
             context.add_init_script(MICROPHONE.replace("RATE", str(rate)))
         context.add_init_script(TAP)
+        context.add_init_script(SOCKETS)
+        for script in scripts:
+            context.add_init_script(script)
         page = Page(context, url)
         page.page.goto(url)
         opened.append((context, page))
