@@ -1,0 +1,155 @@
+"""What a person sees and does in the page, against a server that does as the test says."""
+
+import pytest
+
+from tests.browser.conftest import MICROPHONE
+from tests.browser.fake import FakeServer
+from voiceagent import protocol
+
+pytestmark = pytest.mark.browser
+
+CONTEXTS = """
+(() => {
+  window.contexts = [];
+  window.AudioContext = class extends AudioContext {
+    constructor(...args) { super(...args); contexts.push(this); }
+  };
+})();
+"""
+"""Lets a test reach the page's audio contexts."""
+
+QUICK = "(() => { const real = setTimeout; window.setTimeout = (f, ms, ...rest) => real(f, ms / 20, ...rest); })();"
+"""Makes the page's patience twenty times shorter."""
+
+
+@pytest.fixture
+def fake():
+    """A fake server."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def listening(fake, open_page):
+    """A page whose session stands, with a microphone: (page, peer)."""
+    page = open_page(fake.url, scripts=[CONTEXTS])
+    yield page, begin(page, fake)
+    page.leave()
+
+
+def begin(page, fake):
+    """Press Start and wait until the session stands and the microphone is open; return the server's side of it."""
+    page.page.click("#start")
+    page.until("window.voiceagent.state === 'listening'")
+    page.until("document.getElementById('level').hidden === false")
+    return fake.peers[-1]
+
+
+def said(page):
+    """What the conversation shows, line by line."""
+    return page.page.locator(".said").all_inner_texts()
+
+
+def test_before_the_start(fake, open_page):
+    """The page says what to do, asks for nothing, connects to nothing, and exposes one read-only name."""
+    page = open_page(fake.url)
+    assert page.page.inner_text("#state") == "not connected"
+    assert "Press Start" in page.page.inner_text("#welcome")
+    assert fake.peers == []
+    own = page.page.evaluate("Object.keys(Object.getOwnPropertyDescriptors(window)).filter((n) => n.includes('voice'))")
+    assert own == ["voiceagent"]
+    page.leave()
+
+
+def test_the_console_is_watched(fake, open_page):
+    """A violation of the policy would be noticed: an inline style is refused, and told of."""
+    page = open_page(fake.url)
+    page.page.evaluate("document.body.setAttribute('style', 'color: red')")
+    page.wait(lambda: page.errors)
+    assert "Content Security Policy" in page.errors[0]
+    page.errors.clear()
+    page.leave()
+
+
+def test_states(listening):
+    """Every state is shown as a word and as a colour of its own."""
+    page, peer = listening
+    colours = set()
+    names = {"transcribing": "transcribing", "thinking": "thinking", "speaking": "speaking", "barge_in": "barge-in"}
+    for state, word in {**names, "listening": "listening"}.items():
+        peer.send(protocol.State(state=state, leaf=state, trigger="t", turn=1, epoch=1, at_ms=1))
+        page.until(f"document.getElementById('state').textContent === '{word}'")
+        colours.add(page.page.evaluate("getComputedStyle(document.getElementById('state')).color"))
+    assert len(colours) == 5
+
+
+def test_a_conversation_is_written(listening):
+    """The partial is shown while spoken, then the line; phrases join; what was not heard is struck out."""
+    page, peer = listening
+    peer.send(protocol.Transcript(turn=1, text="tell me", final=False))
+    page.until("document.getElementById('partial').textContent === 'tell me'")
+    peer.send(
+        protocol.Transcript(turn=1, text="tell me <b>more</b>", final=True),
+        protocol.ReplyText(turn=1, epoch=1, text="Once upon a time,", first_sample=0),
+        protocol.ReplyText(turn=1, epoch=1, text="<img src=x onerror=alert(1)> there was a fox.", first_sample=9),
+    )
+    page.until("document.querySelectorAll('.said').length === 2")
+    page.until("document.body.innerText.includes('fox')")
+    assert page.page.inner_text("#partial") == ""
+    assert said(page) == [
+        "You\ntell me <b>more</b>",
+        "Agent\nOnce upon a time, <img src=x onerror=alert(1)> there was a fox.",
+    ]
+    peer.send(protocol.Heard(turn=1, epoch=1, text="Once upon a", interrupted=True))
+    page.until("document.querySelector('del') !== null")
+    assert page.page.locator("del").all_text_contents() == [" time, <img src=x onerror=alert(1)> there was a fox."]
+
+
+def test_a_newer_attempt_replaces_the_words(listening):
+    """A reply that begins anew shows its own words and none of the former attempt's."""
+    page, peer = listening
+    peer.send(
+        protocol.ReplyText(turn=1, epoch=1, text="It is four", first_sample=0),
+        protocol.ReplyText(turn=1, epoch=2, text="It is five.", first_sample=0),
+    )
+    page.until("document.body.innerText.includes('five')")
+    assert said(page) == ["Agent\nIt is five."]
+
+
+def turn_done(number, **segments):
+    """A turn's record with these segments, in milliseconds."""
+    gap = sum(segments.values())
+    return protocol.TurnDone(
+        turn=number, outcome="completed", origin="user", gap_ms=gap, basis="heard", segments=segments, marks={}, path=[]
+    )
+
+
+def test_the_waterfall(listening):
+    """Each turn is a bar of its segments to one scale, with a legend, words for those who do not see it, and the gap."""
+    page, peer = listening
+    peer.send(turn_done(1, uplink=10, endpoint_wait=500, llm_ttft=290), turn_done(2, endpoint_wait=300, new_thing=100))
+    page.until("document.querySelectorAll('.waterfall').length === 2")
+    assert page.page.inner_text("#gap") == "400"
+    bars = page.page.locator(".waterfall .bar")
+    assert bars.nth(0).get_attribute("aria-label") == "Turn 2: 400 milliseconds: waiting for the end 300, other 100"
+    widths = [
+        [round(float(part.evaluate("(e) => e.style.width").rstrip("%")), 2) for part in bars.nth(i).locator("span").all()]
+        for i in range(2)
+    ]
+    assert widths == [[37.5, 12.5], [1.25, 62.5, 36.25]]
+    legend = page.page.locator("#legend li").all_inner_texts()
+    assert legend == ["to the server", "waiting for the end", "language model", "other"]
+
+
+def test_a_turn_without_an_answer(listening):
+    """What was a noise leaves no line and no bar."""
+    page, peer = listening
+    peer.send(
+        protocol.Transcript(turn=1, text="hm", final=True),
+        protocol.TurnDone(
+            turn=1, outcome="discarded", origin="user", gap_ms=None, basis=None, segments={}, marks={}, path=[]
+        ),
+    )
+    page.until("window.voiceagent.turns.length === 1")
+    assert said(page) == []
+    assert page.page.locator(".waterfall").count() == 0
