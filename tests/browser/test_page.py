@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.browser.conftest import MICROPHONE
 from tests.browser.fake import FakeServer
 from voiceagent import protocol
 
@@ -133,7 +132,10 @@ def test_the_waterfall(listening):
     bars = page.page.locator(".waterfall .bar")
     assert bars.nth(0).get_attribute("aria-label") == "Turn 2: 400 milliseconds: waiting for the end 300, other 100"
     widths = [
-        [round(float(part.evaluate("(e) => e.style.width").rstrip("%")), 2) for part in bars.nth(i).locator("span").all()]
+        [
+            round(float(part.evaluate("(e) => e.style.width").rstrip("%")), 2)
+            for part in bars.nth(i).locator("span").all()
+        ]
         for i in range(2)
     ]
     assert widths == [[37.5, 12.5], [1.25, 62.5, 36.25]]
@@ -153,3 +155,93 @@ def test_a_turn_without_an_answer(listening):
     page.until("window.voiceagent.turns.length === 1")
     assert said(page) == []
     assert page.page.locator(".waterfall").count() == 0
+
+
+def test_the_talk_key(listening):
+    """The space bar and the button say when one talks; in the text field a space is a space."""
+    page, peer = listening
+    page.page.keyboard.down("Space")
+    page.wait(lambda: [message.down for message in peer.said("ptt")] == [True])
+    page.page.keyboard.up("Space")
+    page.wait(lambda: [message.down for message in peer.said("ptt")] == [True, False])
+    page.page.hover("#ptt")
+    page.page.mouse.down()
+    page.wait(lambda: len(peer.said("ptt")) == 3)
+    page.page.mouse.up()
+    page.wait(lambda: len(peer.said("ptt")) == 4)
+    page.page.focus("#text")
+    page.page.keyboard.type("a b")
+    page.page.keyboard.press("Enter")
+    page.wait(lambda: [message.text for message in peer.said("text")] == ["a b"])
+    assert len(peer.said("ptt")) == 4
+
+
+def test_mute(listening, fake):
+    """A muted page sends no frame and says that it is muted, also to the next connection."""
+    page, peer = listening
+    page.wait(lambda: peer.frames)
+    page.page.click("#mute")
+    page.wait(lambda: [message.muted for message in peer.said("mute")] == [True])
+    count = len(peer.frames)
+    page.page.wait_for_timeout(200)
+    assert len(peer.frames) - count <= 1  # one may have been on its way
+    page.page.evaluate("window.breakNetwork()")
+    page.wait(lambda: len(fake.peers) == 2 and fake.peers[1].said("mute"))
+    page.page.click("#mute")
+    page.wait(lambda: fake.peers[1].frames)
+    assert fake.peers[1].frames[0].seq == 0
+    assert [message.muted for message in fake.peers[1].said("mute")] == [True, False]
+
+
+def test_hang_up(listening, fake):
+    """It is said to the server, microphone and speaker are let go, and nothing is kept: Start begins anew."""
+    page, peer = listening
+    page.page.click("#hang-up")
+    page.wait(lambda: peer.said("hang_up") and peer.gone)
+    page.until("window.voiceagent.state === 'closed'")
+    page.until("window.contexts.filter((c) => c.state === 'closed').length === 2")
+    assert begin(page, fake).hello.resume is None
+
+
+def test_start_twice(fake, open_page):
+    """Pressing Start again while the browser asks for the microphone opens no second one."""
+    page = open_page(fake.url, scripts=[CONTEXTS])
+    page.page.evaluate("""() => {
+      const open = navigator.mediaDevices.getUserMedia;
+      window.asked = 0;
+      navigator.mediaDevices.getUserMedia = async () => {
+        window.asked++;
+        await new Promise((allow) => { window.allow = allow; });
+        return open();
+      };
+    }""")
+    page.page.click("#start")
+    page.until("window.voiceagent.state === 'listening' && window.asked === 1")
+    page.page.click("#start")
+    page.page.evaluate("window.allow()")
+    page.until("document.getElementById('level').hidden === false")
+    assert page.page.evaluate("window.asked") == 1
+    assert len(fake.peers) == 1
+    page.leave()
+
+
+def test_coming_back(listening, fake):
+    """A broken connection is opened again with the resume token; what is typed meanwhile is sent once it stands."""
+    page, _ = listening
+    token = page.page.evaluate("window.voiceagent.session")
+    page.page.evaluate("window.breakNetwork()")
+    page.until("document.getElementById('problem').innerText.includes('was lost')")
+    page.page.fill("#text", "still there?")
+    page.page.press("#text", "Enter")
+    page.wait(lambda: len(fake.peers) == 2 and fake.peers[1].said("text"))
+    assert fake.peers[1].hello.resume == token
+    assert [message.text for message in fake.peers[1].said("text")] == ["still there?"]
+    page.until("document.getElementById('problem').hidden")
+
+
+def test_a_reload(listening, fake):
+    """The page, loaded again, goes on with the conversation."""
+    page, _ = listening
+    token = page.page.evaluate("window.voiceagent.session")
+    page.page.reload()
+    assert begin(page, fake).hello.resume == token
