@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from voiceagent import protocol
-from voiceagent.session import Ending, Gone, Session
+from voiceagent.endpointing import Endpointer
+from voiceagent.session import Ending, Gone, Session, endpoint_config
 from voiceagent.settings import Settings
 from voiceagent.speaker import Speaker
 from voiceagent.stages.cascade import cascade
@@ -42,23 +43,24 @@ class Browser:
         return round((self.loop.time() - self._start_s) * 1000)
 
     # -- the socket's other end
-    async def receive(self) -> str | bytes:
+    async def receive(self) -> protocol.Message | protocol.MicFrame:
         """The server reads."""
         message = await self._up.get()
         if message is None:
             raise Gone
-        return message
+        return protocol.decode_client(message)
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: protocol.Message | protocol.ReplyFrame) -> None:
         """The server writes."""
         if self.closed is not None:
             raise Gone
-        if isinstance(message, bytes):
-            frame = protocol.ReplyFrame.unpack(message)
+        data = protocol.encode(message)
+        if isinstance(data, bytes):
+            frame = protocol.ReplyFrame.unpack(data)
             self.frames.append((self.now_ms, frame))
             self.speaker.frame(frame, self.loop.time())
         else:
-            parsed = protocol.parse_server(message)
+            parsed = protocol.parse_server(data)
             self.seen.append((self.now_ms, parsed))
             if isinstance(parsed, protocol.Ping):
                 if self.answers_pings:
@@ -168,7 +170,7 @@ async def world(script: Script, *, tools: tuple[Tool, ...] = (), **settings: Any
         browser = Browser()
         this = World(browser, engines, chosen, clients)
         this.session = Session(
-            "test", browser, chosen, cascade(clients, chosen), None,
+            "test", browser, chosen, cascade(clients, chosen), Endpointer(endpoint_config(chosen)),
             record=lambda _, record: this.records.append(record), tools=tools,
         )  # fmt: skip
         this.ending = asyncio.create_task(this.session.run())

@@ -6,7 +6,9 @@ loud but has not been speech for half a second: a fan that starts in mid-turn mu
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -22,19 +24,38 @@ NOISE_STEPS = 50  # loud, but no speech for so long: silence
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceOn:
-    """Speech was noticed at `at_sample`; it began about `onset_sample`."""
+class SoundOn:
+    """Something has been loud for `sound_ms`, outside an utterance; it began about `onset_sample` and may become speech."""
 
     at_sample: int
     onset_sample: int
 
 
 @dataclass(frozen=True, slots=True)
+class SoundOff:
+    """The sound of the last `SoundOn` has ended at `sound_end_sample`, and was not speech."""
+
+    at_sample: int
+    sound_end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceOn:
+    """Speech was noticed at `at_sample`; it began about `onset_sample`."""
+
+    at_sample: int
+    onset_sample: int
+    level_dbfs: float | None = None  # of its voiced steps so far
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
-    """`pause_ms` of silence follow the last voiced sample (exclusive)."""
+    """`pause_ms` of silence follow the last voiced sample (exclusive); so much of the utterance was voiced so far."""
 
     at_sample: int
     speech_end_sample: int
+    voiced_samples: int = 0
+    level_dbfs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +73,36 @@ class Endpoint:
     at_sample: int
     speech_end_sample: int
     voiced_samples: int
+    level_dbfs: float | None = None
 
 
-Proposal = VoiceOn | Pause | Resumed | Endpoint
+Proposal = SoundOn | SoundOff | VoiceOn | Pause | Resumed | Endpoint
+
+
+class Ears(Protocol):
+    """Whoever listens to one microphone: the `Endpointer`, or a script. It counts received samples and owns no clock."""
+
+    @property
+    def in_utterance(self) -> bool:
+        """Whether somebody is speaking, short pauses included."""
+
+    def feed(self, pcm: bytes, echo_dbfs: Callable[[int], float] | None = None) -> list[Proposal]:
+        """Take in PCM16 mono at 24 kHz and return what it shows.
+
+        `echo_dbfs` tells for a received sample how loud the agent's own voice may be in it.
+        """
+
+    def end_now(self) -> list[Proposal]:
+        """End an open utterance: nothing more will come of it."""
+
+    def reset(self) -> None:
+        """Forget an open utterance or sound."""
+
+    def pause_after(self, silence_ms: int) -> None:
+        """Propose a pause after so much silence from now on."""
+
+    def endpoint_after(self, silence_ms: int) -> None:
+        """End the utterance after so much silence: the present one, or else the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +127,12 @@ class Endpointer:
         self._rest = np.empty(0, dtype=np.int16)  # not yet a whole step
         self._at = 0  # samples looked at
         self._endpoint_ms = config.endpoint_ms
+        self._pause_ms = config.pause_ms
         self.reset()
 
     def reset(self) -> None:
         """Forget an open utterance; the noise floor stays."""
-        self.in_utterance = False
+        self._in_utterance = False
         self._paused = False
         self._candidate = 0  # steps of possible speech in a row, while there is no utterance
         self._missed = 0
@@ -93,16 +142,21 @@ class Endpointer:
         self._endpoint_ms = self._config.endpoint_ms
 
     @property
-    def voiced(self) -> bool:
-        """Whether somebody speaks, and is not in a pause."""
-        return self.in_utterance and not self._paused
+    def in_utterance(self) -> bool:
+        """Whether somebody is speaking, short pauses included."""
+        return self._in_utterance
+
+    def pause_after(self, silence_ms: int) -> None:
+        """Propose a pause after so much silence from now on."""
+        self._pause_ms = silence_ms
 
     def endpoint_after(self, silence_ms: int) -> None:
         """Wait so long, instead of the configured time, in the present silence or the next one."""
         self._endpoint_ms = silence_ms
 
-    def feed(self, pcm: bytes) -> list[Proposal]:
+    def feed(self, pcm: bytes, echo_dbfs: Callable[[int], float] | None = None) -> list[Proposal]:
         """Take in PCM16 mono at 24 kHz, any number of whole samples, and return what it shows."""
+        del echo_dbfs
         samples = np.concatenate([self._rest, np.frombuffer(pcm, dtype="<i2")])
         self.samples += len(pcm) // 2
         whole = samples.size // STEP * STEP
@@ -146,7 +200,7 @@ class Endpointer:
         confirmed = self._judge.speech_ms if self._judge is not None else self._candidate * STEP_MS
         if not speech or self._candidate < needed or confirmed < self._config.min_speech_ms:
             return []
-        self.in_utterance = True
+        self._in_utterance = True
         self._paused = False
         self._voiced_steps = self._candidate
         if self._judge is not None:  # noise that was loud before is not how the speech began
@@ -167,7 +221,7 @@ class Endpointer:
     def _silent_step(self) -> list[Proposal]:
         silence_ms = (self._at - self._last_voiced) * STEP_MS // STEP
         proposals: list[Proposal] = []
-        if not self._paused and silence_ms >= self._config.pause_ms:
+        if not self._paused and silence_ms >= self._pause_ms:
             self._paused = True
             proposals.append(Pause(self._at, self._last_voiced))
         if silence_ms >= self._endpoint_ms:

@@ -15,17 +15,34 @@ Stage = Literal["stt", "llm", "tts"]
 
 # ------------------------------------------------------------------------------- facts: the user
 @dataclass(frozen=True, slots=True)
-class VoiceOn:
-    """Speech was noticed; it began at `onset_us`."""
+class SoundOn:
+    """Something stands out of the room's noise and of the agent's own echo since `onset_us`; it may become speech."""
 
     onset_us: int
 
 
 @dataclass(frozen=True, slots=True)
+class SoundOff:
+    """The sound of the last `SoundOn` ended at `sound_end_us` and was not speech."""
+
+    sound_end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceOn:
+    """Speech was noticed; it began at `onset_us`. `level_db` is how loud, compared with the caller's usual voice."""
+
+    onset_us: int
+    level_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VoicePaused:
-    """The speech that ended at `speech_end_us` is followed by a short silence."""
+    """The speech that ended at `speech_end_us`, of which `voiced_us` were voiced, is followed by a short silence."""
 
     speech_end_us: int
+    voiced_us: int = 0
+    level_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,22 @@ class VoiceEnded:
     speech_end_us: int
     arrived_us: int
     voiced_us: int
+    level_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfTurn:
+    """What an acoustic model makes of the pause that began at `speech_end_us`: how likely the turn is over."""
+
+    speech_end_us: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The user turned the dial between fast (0) and patient (1)."""
+
+    patience: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +182,16 @@ class ReplyDone:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyDropped:
+    """A reply that was prepared too early is gone: so many tokens and characters of speech were paid for nothing."""
+
+    turn: int
+    epoch: int
+    tokens: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyFailed:
     """A stage of the reply failed, its retries are spent. `ReplyDone` follows if some audio was made before."""
 
@@ -178,9 +221,10 @@ class PlaybackProgress:
 
 
 Fact = (
-    VoiceOn | VoicePaused | VoiceResumed | VoiceEnded | TextSubmitted | TalkKey | Left | AgentSays | Tick
+    SoundOn | SoundOff | VoiceOn | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
+    | TextSubmitted | TalkKey | Left | AgentSays | Tick
     | PartialTranscript | FinalTranscript | SttFailed
-    | ReplyMark | ReplyPhrase | ReplyReady | ReplyAudible | ReplyDone | ReplyFailed
+    | ReplyMark | ReplyPhrase | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
     | PlaybackStarted | PlaybackProgress
 )  # fmt: skip
 
@@ -211,13 +255,48 @@ class CommitItem:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseAfter:
+    """From now on propose a pause after so much silence."""
+
+    silence_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAfter:
+    """The present silence, or the next one, ends the turn once it has lasted so long."""
+
+    silence_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartReply:
-    """Make a reply behind the gate: from `messages` by the language model, or `canned` words as they stand."""
+    """Make a reply behind the gate: from `messages` by the language model, or `canned` words as they stand.
+
+    A `speculative` one calls no function and asks for the speech of its first phrase alone, until it is promoted.
+    """
 
     turn: int
     epoch: int
     messages: tuple[dict[str, str], ...]
     canned: str = ""
+    speculative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteReply:
+    """The turn has ended as this reply took it to end: it is made in full."""
+
+    turn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFiller:
+    """Bridge the wait for the reply with `sound` (``tone``, or words to say), at once and under an epoch of its own."""
+
+    turn: int
+    epoch: int
+    sound: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +357,7 @@ class EndSession:
 
 
 Effect = (
-    Send | OpenItem | CommitItem | StartReply | OpenGate | HoldReply | ResumeReply | FlushReply | CancelReply | Record
-    | EndSession
+    Send | OpenItem | CommitItem | PauseAfter | EndpointAfter
+    | StartReply | PromoteReply | StartFiller | OpenGate | HoldReply | ResumeReply | FlushReply | CancelReply
+    | Record | EndSession
 )  # fmt: skip

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from voiceagent.audio import RATE_HZ, samples_to_us, us_to_samples
 from voiceagent.clockmap import ClockMap
-from voiceagent.endpointing import Endpoint, Endpointer, Pause, Proposal, Resumed, VoiceOn
+from voiceagent.endpointing import Ears, Endpoint, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
 from voiceagent.events import Fact, VoiceEnded, VoicePaused, VoiceResumed
+from voiceagent.events import SoundOff as SoundEnded
+from voiceagent.events import SoundOn as SoundBegan
 from voiceagent.events import VoiceOn as VoiceBegan
 from voiceagent.protocol import MicFrame
 from voiceagent.stages.ports import SpeechToText
@@ -22,10 +24,10 @@ class Microphone:
     """Feeds the endpointer with every frame, and the STT with what belongs to an open item."""
 
     def __init__(
-        self, endpointer: Endpointer, stt: SpeechToText, clock: ClockMap,
+        self, ears: Ears, stt: SpeechToText, clock: ClockMap,
         *, pre_roll_us: int, now_us: Callable[[], int],
     ) -> None:  # fmt: skip
-        self._endpointer = endpointer
+        self._ears = ears
         self._stt = stt
         self._clock = clock
         self._pre_roll = us_to_samples(pre_roll_us)
@@ -40,7 +42,7 @@ class Microphone:
     @property
     def in_utterance(self) -> bool:
         """Whether somebody is speaking, short pauses included."""
-        return self._endpointer.in_utterance
+        return self._ears.in_utterance
 
     def frame(self, frame: MicFrame) -> list[Fact]:
         """Take in one frame and return what it tells about the user's speech."""
@@ -60,15 +62,29 @@ class Microphone:
         if self._open:
             self._stt.append(frame.pcm)
             self._given = self._received
-        return [self._fact(proposal) for proposal in self._endpointer.feed(frame.pcm)]
+        return [self._fact(proposal) for proposal in self._ears.feed(frame.pcm)]
 
     def end(self) -> list[Fact]:
         """The microphone is silent from here on (muted, dead, or the talk key is up): end what is being said."""
-        return [self._fact(proposal) for proposal in self._endpointer.end_now()]
+        return [self._fact(proposal) for proposal in self._ears.end_now()]
 
     def reset(self) -> None:
         """Forget an utterance that is being said: somebody else decides about the floor."""
-        self._endpointer.reset()
+        self._ears.reset()
+
+    def pause_after(self, silence_us: int) -> None:
+        """Propose a pause after so much silence from now on."""
+        self._ears.pause_after(silence_us // 1000)
+
+    def endpoint_after(self, silence_us: int) -> None:
+        """End the utterance after so much silence, the present one or the next."""
+        self._ears.endpoint_after(silence_us // 1000)
+
+    def playing(self, at_us: int, pcm: bytes) -> None:
+        """Note reply audio that is believed to reach the speaker at `at_us`: it may come back through the microphone."""
+
+    def silent(self) -> None:
+        """Note that the speaker is silent from now on: what was to be played is held or dropped."""
 
     def open_item(self, item: int, from_us: int) -> None:
         """Give the STT what is kept from `from_us`, less the pre-roll, and all that follows until the commit."""
@@ -104,10 +120,14 @@ class Microphone:
 
     def _fact(self, proposal: Proposal) -> Fact:
         match proposal:
+            case SoundOn(onset_sample=onset):
+                return SoundBegan(self._spoken_us(onset))
+            case SoundOff(sound_end_sample=end):
+                return SoundEnded(self._spoken_us(end))
             case VoiceOn(onset_sample=onset):
                 return VoiceBegan(self._spoken_us(onset))
-            case Pause(speech_end_sample=end):
-                return VoicePaused(self._spoken_us(end))
+            case Pause(speech_end_sample=end, voiced_samples=voiced):
+                return VoicePaused(self._spoken_us(end), samples_to_us(voiced))
             case Resumed(silence_samples=silence):
                 return VoiceResumed(samples_to_us(silence))
             case Endpoint(speech_end_sample=end, voiced_samples=voiced):

@@ -74,26 +74,29 @@ class ReplyFrame:
     """Reply audio, server to browser: PCM16 mono at 24 kHz, at most 100 ms.
 
     ``first_sample`` is the position of the frame's first sample within its epoch; frames of an epoch come in order and
-    without a gap. A frame of an epoch that was flushed is to be dropped by the browser.
-    Header: kind 2 (u8), zero (u8), zero (u16), turn (u32), epoch (u32), first_sample (u32).
+    without a gap. A frame of an epoch that was flushed is to be dropped by the browser. ``filler`` marks the sound that
+    bridges a long wait: it is played and acknowledged like a reply, but it is none.
+    Header: kind 2 (u8), flags (u8, bit 0: filler), zero (u16), turn (u32), epoch (u32), first_sample (u32).
     """
 
     turn: int
     epoch: int
     first_sample: int
     pcm: bytes
+    filler: bool = False
 
     def pack(self) -> bytes:
         """Return the frame as it goes over the wire."""
-        return _REPLY_HEADER.pack(REPLY_KIND, 0, 0, self.turn, self.epoch, self.first_sample) + self.pcm
+        header = _REPLY_HEADER.pack(REPLY_KIND, int(self.filler), 0, self.turn, self.epoch, self.first_sample)
+        return header + self.pcm
 
     @classmethod
     def unpack(cls, data: bytes) -> "ReplyFrame":
         """Read a frame. Raises `ProtocolError` with code ``bad_frame``."""
         if len(data) <= HEADER_BYTES or data[0] != REPLY_KIND or len(data) % 2:
             raise ProtocolError("bad_frame", "A binary message must be a reply frame with its 16-byte header.")
-        _, _, _, turn, epoch, first_sample = _REPLY_HEADER.unpack_from(data)
-        return cls(turn, epoch, first_sample, data[HEADER_BYTES:])
+        _, flags, _, turn, epoch, first_sample = _REPLY_HEADER.unpack_from(data)
+        return cls(turn, epoch, first_sample, data[HEADER_BYTES:], filler=bool(flags & 1))
 
 
 # ----------------------------------------------------------------------------- browser -> server
@@ -109,6 +112,9 @@ Samples = Annotated[int, Field(ge=0, lt=2**32)]
 Number = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class Hello(Message):
     """The first message. Anything else before it is refused with ``hello_first``."""
 
@@ -117,6 +123,7 @@ class Hello(Message):
     token: str | None = Field(None, max_length=256, description="The access token, where the server asks for one.")
     resume: str | None = Field(None, max_length=256, description="The `resume_token` of the session to go on with.")
     client: str = Field("", max_length=200, description="Name and version of the client, for the log.")
+    patience: Share | None = Field(None, description="The dial from fast (0) to patient (1); as set in the server if unset.")
 
 
 class Pong(Message):
@@ -193,6 +200,22 @@ class Mute(Message):
     muted: bool
 
 
+class Tune(Message):
+    """The user turned the dial between a fast agent (0) and a patient one (1)."""
+
+    type: Literal["tune"] = "tune"
+    patience: Share
+
+
+class EchoTest(Message):
+    """What the page's self-test found: how loud the agent's own voice comes back through the microphone."""
+
+    type: Literal["echo_test"] = "echo_test"
+    gain_db: float = Field(
+        ge=-96, le=24, allow_inf_nan=False, description="Level at the microphone less the level played; -96: not heard."
+    )
+
+
 class HangUp(Message):
     """The user ends the conversation; the server closes with 1000."""
 
@@ -200,7 +223,7 @@ class HangUp(Message):
 
 
 ClientMessage = Annotated[
-    Hello | Pong | Started | Played | Held | Flushed | Ended | Text | PushToTalk | Mute | HangUp,
+    Hello | Pong | Started | Played | Held | Flushed | Ended | Text | PushToTalk | Mute | Tune | EchoTest | HangUp,
     Field(discriminator="type"),
 ]
 _CLIENT = TypeAdapter[Any](ClientMessage)
@@ -221,6 +244,8 @@ class Welcome(Message):
     models: dict[str, str] = Field(description="The models by stage: stt, llm, tts.")
     rate_hz: int = RATE_HZ
     frame_ms: int = FRAME_MS
+    patience: float = Field(0.5, description="Where the dial stands: 0 is fast, 1 is patient.")
+    barge_in: bool = Field(True, description="Whether speech interrupts the reply; if not, the microphone rests meanwhile.")
     hints: list[str] = Field(default_factory=list, description="A few things to say.")
     history: list[dict[str, Any]] = Field(
         default_factory=list, description="The kept turns of a resumed conversation: {turn, user, reply, interrupted}."
@@ -360,6 +385,16 @@ class Close:
     VERSION: ClassVar[int] = 4406
     TIMEOUT: ClassVar[int] = 4408
     REPLACED: ClassVar[int] = 4409
+
+
+def decode_client(data: str | bytes) -> Any:
+    """Read what a browser sent: a message from text, a `MicFrame` from bytes. Raises `ProtocolError`."""
+    return MicFrame.unpack(data) if isinstance(data, bytes) else parse_client(data)
+
+
+def encode(message: "Message | ReplyFrame") -> str | bytes:
+    """Return what the server has to say as it goes over the wire."""
+    return message.pack() if isinstance(message, ReplyFrame) else message.model_dump_json()
 
 
 def parse_client(text: str) -> Any:

@@ -18,10 +18,11 @@ from starlette.websockets import WebSocket
 
 from voiceagent import __version__, protocol
 from voiceagent.backends import Backends
+from voiceagent.endpointing import Endpointer
 from voiceagent.logs import RecordLog
 from voiceagent.models import warnings as model_warnings
 from voiceagent.resumption import Sessions
-from voiceagent.session import Gone, Session
+from voiceagent.session import Gone, Session, endpoint_config
 from voiceagent.settings import Settings
 from voiceagent.tools import CLOCK, Tool
 from voiceagent.turns import PastTurn
@@ -83,7 +84,8 @@ class Agent:
         name = former.name if former is not None else secrets.token_hex(6)
         past = former.past if former is not None else ()
         session = Session(
-            name, StarletteSocket(websocket), self.settings, self.backends.stages, self.backends.detector(),
+            name, StarletteSocket(websocket), self.settings, self.backends.stages,
+            Endpointer(endpoint_config(self.settings), self.backends.detector()),
             record=self.log.record, tools=self._tools, past=past,
             first_turn=former.next_turn if former is not None else 1,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from voiceagent import protocol
 from voiceagent.clockmap import ClockMap
 from voiceagent.conversation import Conversation
-from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.endpointing import Ears, EndpointConfig
 from voiceagent.events import (
     AgentSays,
     CancelReply,
@@ -48,7 +48,6 @@ from voiceagent.states import Leaf
 from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
 from voiceagent.turns import PastTurn
-from voiceagent.vad import SpeechDetector
 
 INBOX_FACTS = 1024
 PING_S = 2.0
@@ -65,12 +64,15 @@ class Gone(Exception):  # noqa: N818 - what happened, not whose error
 
 
 class Socket(Protocol):
-    """One WebSocket, accepted. Every method raises `Gone` when the browser has left."""
+    """One WebSocket, accepted, as messages: what they look like on the wire is its own affair.
 
-    async def receive(self) -> str | bytes:
-        """Return the next message."""
+    Every method raises `Gone` when the browser has left.
+    """
 
-    async def send(self, message: str | bytes) -> None:
+    async def receive(self) -> protocol.Message | protocol.MicFrame:
+        """Return the next message. Raises `ProtocolError` for one that is none."""
+
+    async def send(self, message: protocol.Message | protocol.ReplyFrame) -> None:
         """Send one message."""
 
     async def close(self, code: int, reason: str) -> None:
@@ -106,7 +108,7 @@ class Session:
     """One browser's session, from its accepted hello to its end."""
 
     def __init__(
-        self, name: str, socket: Socket, settings: Settings, stages: Stages, detector: SpeechDetector | None,
+        self, name: str, socket: Socket, settings: Settings, stages: Stages, ears: Ears,
         *, record: Callable[[str, TransitionRecord | TurnRecord], None], tools: Sequence[Tool] = (),
         past: tuple[PastTurn, ...] = (), first_turn: int = 1,
     ) -> None:  # fmt: skip
@@ -122,13 +124,14 @@ class Session:
         self._clock = ClockMap()
         self._stt = stages.stt(self._post)
         self._mic = Microphone(
-            Endpointer(endpoint_config(settings), detector), self._stt, self._clock,
+            ears, self._stt, self._clock,
             pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us,
         )  # fmt: skip
         self._outbox = Outbox(
             socket.send, self._now_us,
             lead_us=settings.lead_ms * 1000, send_timeout_s=settings.send_timeout_s,
             on_first_frame=lambda epoch, at_us: self._post(ReplyMark(epoch, "first_frame_sent", at_us)),
+            on_playing=self._mic.playing, on_silent=self._mic.silent,
         )  # fmt: skip
         self._conversation = Conversation(
             Rules.from_settings(settings), self._now_us(), past=past, first_turn=first_turn
@@ -284,28 +287,28 @@ class Session:
         messages = Allowance(MESSAGES_BURST, MESSAGES_PER_S, now_us)
         try:
             while True:
-                message = await self._socket.receive()
-                self._heard_us = self._now_us()
-                if isinstance(message, bytes):
-                    allowed = audio.take((len(message) - protocol.HEADER_BYTES) / 2 / protocol.RATE_HZ, self._heard_us)
-                else:
-                    allowed = messages.take(1, self._heard_us)
-                if not allowed:
-                    text = "More was sent than a conversation needs."
-                    self._post(Left("too_fast", protocol.Close.POLICY, text, "Send audio as it is recorded."))
-                    return
                 try:
+                    message = await self._socket.receive()
+                    self._heard_us = self._now_us()
+                    if isinstance(message, protocol.MicFrame):
+                        allowed = audio.take(len(message.pcm) / 2 / protocol.RATE_HZ, self._heard_us)
+                    else:
+                        allowed = messages.take(1, self._heard_us)
+                    if not allowed:
+                        text = "More was sent than a conversation needs."
+                        self._post(Left("too_fast", protocol.Close.POLICY, text, "Send audio as it is recorded."))
+                        return
                     self._take(message)
                 except protocol.ProtocolError as error:
                     self._mistake(error)
         except Gone:
             self._post(Left("disconnected"))
 
-    def _take(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            self._take_frame(protocol.MicFrame.unpack(message))
+    def _take(self, message: protocol.Message | protocol.MicFrame) -> None:
+        if isinstance(message, protocol.MicFrame):
+            self._take_frame(message)
         else:
-            self._take_message(protocol.parse_client(message))
+            self._take_message(message)
 
     def _mistake(self, error: protocol.ProtocolError) -> None:
         self._mistakes += 1

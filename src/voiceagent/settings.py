@@ -108,9 +108,16 @@ class Settings(BaseSettings):
         200_000, ge=1, description="Reply tokens of a whole session; then it ends politely."
     )
 
-    # -- turn-taking
-    endpoint_ms: int = Field(500, ge=60, le=10_000, description="Silence that ends a turn.")
-    pause_ms: int = Field(200, ge=40, le=5_000, description="Silence that counts as a pause inside a turn.")
+    # -- turn-taking: the end of a turn
+    endpoint_ms: int = Field(500, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else.")
+    endpoint_adapts: bool = Field(
+        True, description="Whether the wait listens to the words, to the caller's own pauses, and to the dial."
+    )
+    patience: float = Field(0.5, ge=0, le=1, description="The dial: 0 answers fast, 1 waits patiently. The page can turn it.")
+    pause_ms: int = Field(100, ge=40, le=5_000, description="Silence that commits what was said and may start a reply early.")
+    speculate: bool = Field(True, description="Whether a reply is prepared, behind the gate, before the turn has ended.")
+    speculations_per_min: int = Field(45, ge=1, description="Replies a session may prepare early, a minute on the average.")
+    speculations_per_turn: int = Field(8, ge=1, description="Replies that may be prepared early in one turn.")
     pre_roll_ms: int = Field(
         400, ge=300, le=2_000, description="Audio kept from before speech was noticed, so that no first word is lost."
     )
@@ -123,18 +130,38 @@ class Settings(BaseSettings):
     mic_timeout_s: float = Field(
         2.0, gt=0, description="A microphone that sends nothing for so long in mid-turn ends it."
     )
-    barge_in: bool = Field(True, description="Whether speech interrupts the reply.")
+
+    # -- turn-taking: sound over a reply
+    barge_in: bool = Field(True, description="Whether speech interrupts the reply; `false` is half-duplex, for rooms that echo.")
+    sound_ms: int = Field(60, ge=20, le=1_000, description="Sound over a reply that holds it.")
+    unconfirmed_ms: int = Field(300, ge=100, le=5_000, description="Longest hold by a sound that is not heard as speech.")
     barge_in_ms: int = Field(
-        600, ge=100, le=5_000, description="Speech over a reply that interrupts it even without words."
+        900, ge=100, le=5_000, description="Speech over a reply being heard that interrupts it even without words."
+    )
+    barge_in_thinking_ms: int = Field(
+        500, ge=100, le=5_000, description="Speech before the reply is heard that reopens the turn even without words."
     )
     verdict_ms: int = Field(1_500, ge=200, le=10_000, description="Longest hold before speech over a reply is judged.")
     resume_after_ms: int = Field(
-        300, ge=50, le=5_000, description="Silence after a short noise over a reply before it resumes."
+        250, ge=50, le=5_000, description="Silence after speech over a reply whose words do not come, before it resumes."
     )
+    side_speech_db: float = Field(
+        6.0, ge=0, le=40, description="Speech over a reply that is so much quieter than the caller is somebody else; 0: nobody is."
+    )
+    echo_gate: bool = Field(True, description="Whether the agent's own voice in the microphone is told from the caller's.")
     flush_ack_ms: int = Field(
         250, ge=50, le=2_000, description="Longest wait for what was heard before the next request is made."
     )
-    idle_s: float = Field(600.0, gt=0, description="Silence after which the session ends.")
+
+    # -- silence
+    filler: str = Field(
+        "tone", max_length=200, description="Bridges a late reply: `tone`, or words to say; empty: silence."
+    )
+    filler_after_ms: int = Field(1_200, ge=100, le=10_000, description="Wait after the end of a turn before the filler.")
+    ask_after_s: float = Field(60.0, ge=0, description="Silence after which the agent asks once whether one is there; 0: never.")
+    ask: str = Field("Are you still there?", description="What it asks then.")
+    idle_s: float = Field(600.0, gt=0, description="Silence after which the session ends; after the question, further silence.")
+    farewell: str = Field("I will hang up now. Goodbye.", description="What is said before that; empty: nothing.")
 
     # -- playback
     lead_ms: int = Field(300, ge=200, le=400, description="How far ahead of the speaker reply audio is sent.")

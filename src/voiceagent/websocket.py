@@ -20,21 +20,24 @@ class StarletteSocket:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
-    async def receive(self) -> str | bytes:
-        """Return the next message."""
+    async def receive(self) -> protocol.Message | protocol.MicFrame:
+        """Return the next message. Raises `ProtocolError` for one that is none."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise Gone
-        data: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-        return data
+        decoded: protocol.Message | protocol.MicFrame = protocol.decode_client(
+            message["text"] if message.get("text") is not None else message["bytes"]
+        )
+        return decoded
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: protocol.Message | protocol.ReplyFrame) -> None:
         """Send one message."""
+        data = protocol.encode(message)
         try:
-            if isinstance(message, str):
-                await self._websocket.send_text(message)
+            if isinstance(data, str):
+                await self._websocket.send_text(data)
             else:
-                await self._websocket.send_bytes(message)
+                await self._websocket.send_bytes(data)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:  # RuntimeError: it was closed before
             raise Gone from error
 
@@ -81,18 +84,15 @@ async def hello(  # noqa: PLR0911 - one return a reason
 ) -> protocol.Hello | Refusal:
     """Wait for the hello and check it. Raises `Gone`."""
     socket = StarletteSocket(websocket)
+    reload = "Reload the page; if it happens again, the client does not speak this protocol."
     try:
         async with asyncio.timeout(settings.hello_timeout_s):
-            message = await socket.receive()
+            greeting = await socket.receive()
     except TimeoutError:
         return Refusal(protocol.Close.TIMEOUT, "hello_late", "No hello came.", "Reload the page.")
-    reload = "Reload the page; if it happens again, the client does not speak this protocol."
-    if isinstance(message, bytes):
-        return Refusal(protocol.Close.BAD_MESSAGE, "hello_first", "The first message must be a hello.", reload)
-    try:
-        greeting = protocol.parse_client(message)
     except protocol.ProtocolError as error:
-        return Refusal(protocol.Close.BAD_MESSAGE, error.code, error.message, reload)
+        code = "hello_first" if error.code == "bad_frame" else error.code
+        return Refusal(protocol.Close.BAD_MESSAGE, code, error.message, reload)
     if not isinstance(greeting, protocol.Hello):
         return Refusal(protocol.Close.BAD_MESSAGE, "hello_first", "The first message must be a hello.", reload)
     if greeting.version != protocol.PROTOCOL_VERSION:
@@ -108,5 +108,5 @@ async def refuse(websocket: WebSocket, refusal: Refusal) -> None:
     """Say why, and close: a page can read that, unlike a refused handshake."""
     socket = StarletteSocket(websocket)
     error = protocol.Error(code=refusal.code, message=refusal.message, hint=refusal.hint, fatal=True)
-    await socket.send(error.model_dump_json())
+    await socket.send(error)
     await socket.close(refusal.close, refusal.code)
