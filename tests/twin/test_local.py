@@ -5,6 +5,7 @@ import os
 import signal
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from voiceagent.twin import LocalEngines
@@ -72,6 +73,44 @@ async def test_speech_is_as_long_as_its_text(engines):
     assert 0.8 < lengths["alloy", 1.0] < 3
     assert lengths["alloy", 2.0] < lengths["alloy", 1.0]
     assert 0.8 < lengths["nobody", 1.0] < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hello", ["hello"]),
+        ("Hello there, it is me.", ["Hello", "there,", "it", "is", "me."]),
+        ('He said "no" then (very quietly) left', ["He", "said", '"no"', "then", "(very", "quietly)", "left"]),
+        (
+            "in the 21st — don't you know?",
+            ["in the", "21st —", "don't", "you", "know?"],
+        ),  # espeak has one entry for "in the"
+        ("It costs $40 or 3.5 dollars", ["It", "costs", "$40", "or", "3.5", "dollars"]),
+        ("well\nthen  go", ["well", "then", "go"]),
+    ],
+)
+async def test_word_ends(engines, text, words):
+    """The synthesiser tells where each word ends, in order, and the last one at the end of the sound."""
+    ends = []
+    pcm = b"".join([chunk async for chunk in engines.speak(text, "alloy", 1.0, ends.extend)])
+    whole = [end for end in ends if end.end_char == len(text) or text[end.end_char].isspace()]
+    said = [text[: end.end_char] for end in whole]
+    assert [later[len(earlier) :].strip() for earlier, later in pairwise(["", *dict.fromkeys(said)])] == words
+    assert ends == sorted(ends, key=lambda end: (end.end_char, end.end_ms))
+    assert [end.end_ms for end in ends] == sorted(end.end_ms for end in ends)
+    samples = np.frombuffer(pcm, dtype="<i2")
+    loud_ms = int(np.flatnonzero(np.abs(samples) > 100)[-1]) / 24
+    assert abs(ends[-1].end_ms - loud_ms) < 20
+
+
+async def test_a_pause_lies_between_two_words(engines):
+    """After a comma the sound stops, and both its ends are told."""
+    ends = []
+    pcm = b"".join([chunk async for chunk in engines.speak("Hello there, it is me.", "alloy", 1.0, ends.extend)])
+    begins, goes_on = (end.end_ms for end in ends if end.end_char == len("Hello there,"))
+    assert goes_on - begins > 100
+    samples = np.frombuffer(pcm, dtype="<i2")
+    assert np.abs(samples[(begins + 20) * 24 : (goes_on - 20) * 24]).max() < 100
 
 
 async def test_words_appear_while_one_speaks(engines):

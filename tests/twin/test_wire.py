@@ -251,6 +251,35 @@ async def test_speech():
         assert made["wav"][1].endswith(engines.audio("hello"))
 
 
+async def speech_events(client, text, **options):
+    """The events of a speech request."""
+    async with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="alloy", input=text, stream_format="sse", **options
+    ) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line async for line in response.iter_lines()]
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line]
+
+
+@virtual_time
+async def test_speech_as_events():
+    """Deltas hold the same samples, `done` has usage, and words are told before the audio they end in."""
+    async with twin(Script(tts_leading_silence_ms=100)) as (_, client, engines):
+        events = await speech_events(client, "hello you", response_format="pcm")
+        deltas = [event for event in events if event["type"] == "speech.audio.delta"]
+        assert b"".join(base64.b64decode(event["audio"]) for event in deltas) == engines.audio("hello you")
+        assert events[0] == {
+            "type": "speech.audio.words",
+            "words": [{"end_char": 5, "end_ms": 400}, {"end_char": 9, "end_ms": 640}],
+        }
+        assert events[-1] == {
+            "type": "speech.audio.done", "usage": {"input_tokens": 2, "output_tokens": 12, "total_tokens": 14},
+        }  # fmt: skip
+        wav = await speech_events(client, "hello", response_format="wav")
+        assert {event["type"] for event in wav} == {"speech.audio.delta", "speech.audio.done"}
+        assert base64.b64decode(wav[0]["audio"])[:4] == b"RIFF"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "param"),
     [
@@ -259,6 +288,7 @@ async def test_speech():
         ("/audio/speech", {"input": "x", "response_format": "mp3"}, 400, "response_format"),
         ("/audio/speech", {"input": "x" * 5000, "response_format": "pcm"}, 400, "input"),
         ("/audio/speech", {"input": "x", "response_format": "pcm", "speed": 9}, 400, "speed"),
+        ("/audio/speech", {"input": "x", "response_format": "pcm", "stream_format": "x"}, 400, "stream_format"),
         ("/chat/completions", {"model": "m"}, 400, "messages"),
         ("/chat/completions", {"messages": MESSAGES}, 400, "model"),
         ("/chat/completions", [], 400, None),

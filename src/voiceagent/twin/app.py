@@ -1,6 +1,7 @@
 """The twin's HTTP face: chat completions, speech, models, auth, and OpenAI's errors everywhere."""
 
 import asyncio
+import base64
 import contextlib
 import hmac
 import json
@@ -16,7 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from voiceagent.twin.errors import error_body, error_response, identifier
-from voiceagent.twin.ports import EngineError, Engines, FunctionCall
+from voiceagent.twin.ports import EngineError, Engines, FunctionCall, WordEnd
 from voiceagent.twin.realtime import TranscriptionSession
 
 MODELS = {
@@ -27,6 +28,8 @@ MODELS = {
 }  # fmt: skip
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_INPUT_CHARS = 4096
+RATE_HZ = 24_000
+TOKENS_PER_S = 20  # of audio, roughly
 T = TypeVar("T")
 
 
@@ -112,7 +115,7 @@ class Twin:
 
     # ------------------------------------------------------------------------------ speech
     async def speech(self, request: Request) -> Response:
-        """Serve ``/v1/audio/speech`` in pcm and wav."""
+        """Serve ``/v1/audio/speech`` in pcm and wav, as audio or as events."""
         body = await _json(request)
         text, form = body.get("input"), body.get("response_format", "mp3")
         if not isinstance(text, str) or not text.strip():
@@ -127,11 +130,18 @@ class Twin:
             raise BadRequest("'speed' must be between 0.25 and 4.", "speed")
         voice = body.get("voice", "alloy")
         name = voice.get("id", "") if isinstance(voice, dict) else str(voice)
-        chunks = self._engines.speak(text, name, float(speed))
+        streamed = body.get("stream_format", "audio")
+        if streamed not in {"audio", "sse"}:
+            raise BadRequest("'stream_format' must be 'audio' or 'sse'.", "stream_format")
+        words: list[WordEnd] = []
+        on_words = words.extend if streamed == "sse" and form == "pcm" else None
+        chunks = self._engines.speak(text, name, float(speed), on_words)
         first = await _while_there(request, anext(chunks, None))
         audio = _joined(first, chunks)
         if form == "wav":
             audio = _joined(_endless_wav_header(), audio)
+        if streamed == "sse":
+            return _EventStream(_speech_events(text, audio, words))
         return StreamingResponse(
             audio, media_type="audio/pcm" if form == "pcm" else "audio/wav",
             headers={"x-request-id": identifier("req")},
@@ -230,6 +240,29 @@ def _call(call: FunctionCall) -> dict[str, Any]:
 
 def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+async def _speech_events(text: str, audio: AsyncIterator[bytes], words: list[WordEnd]) -> AsyncIterator[bytes]:
+    """Stream speech as events; the engine adds to `words` before the audio they end in, and they are told before it."""
+    samples = 0
+    try:
+        async for pcm in audio:
+            samples += len(pcm) // 2
+            delta = _event({"type": "speech.audio.delta", "audio": base64.b64encode(pcm).decode()})
+            yield _word_event(words) + delta
+            words.clear()
+    except EngineError as error:
+        yield _event(error_body(error.message, kind="server_error", code=error.code))
+        return
+    tokens_in, tokens_out = len(text.split()), samples // (RATE_HZ // TOKENS_PER_S)
+    usage = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    yield _word_event(words) + _event({"type": "speech.audio.done", "usage": usage})
+
+
+def _word_event(words: list[WordEnd]) -> bytes:
+    """An addition to the service's events: another client passes over a type that it does not know."""
+    ends = [{"end_char": word.end_char, "end_ms": word.end_ms} for word in words]
+    return _event({"type": "speech.audio.words", "words": ends}) if ends else b""
 
 
 def _model(name: str) -> dict[str, Any]:

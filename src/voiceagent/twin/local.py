@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from voiceagent.twin.ports import EngineError, FunctionCall
+from voiceagent.twin.ports import EngineError, FunctionCall, OnWords, WordEnd
 from voiceagent.twin.responder import respond, say_clock, wants_clock
 from voiceagent.twin.worker import Worker
 
@@ -70,10 +70,12 @@ class LocalEngines:
         for token in re.findall(r"\S+\s*", answer):
             yield token
 
-    async def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[bytes]:
+    async def speak(self, text: str, voice: str, speed: float, on_words: OnWords | None = None) -> AsyncIterator[bytes]:
         """Stream the synthesiser's audio, in chunks of 40 ms or more."""
         waiting = b""
-        async for _, pcm in self._tts.request({"text": text, "voice": voice, "speed": speed}):
+        async for head, pcm in self._tts.request({"text": text, "voice": voice, "speed": speed}):
+            if on_words is not None and (words := head.get("words")):
+                on_words([WordEnd(*word) for word in words])
             waiting += pcm
             if len(waiting) >= LEAST_CHUNK_BYTES:
                 yield waiting

@@ -27,6 +27,17 @@ class FunctionCall:
     arguments: str  # JSON
 
 
+@dataclass(frozen=True, slots=True)
+class WordEnd:
+    """So many characters of a text are said when so many milliseconds of its audio are over."""
+
+    end_char: int
+    end_ms: int
+
+
+OnWords = Callable[[Sequence[WordEnd]], None]
+
+
 class Transcription(Protocol):
     """One utterance being transcribed."""
 
@@ -57,5 +68,8 @@ class Engines(Protocol):
     ) -> AsyncIterator[str | FunctionCall]:
         """Stream an answer in tokens. Raises `EngineError`."""
 
-    def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[bytes]:
-        """Stream PCM16 mono at 24 kHz. Raises `EngineError`."""
+    def speak(self, text: str, voice: str, speed: float, on_words: OnWords | None = None) -> AsyncIterator[bytes]:
+        """Stream PCM16 mono at 24 kHz. Raises `EngineError`.
+
+        `on_words` gets, before each chunk, the words known to end in it or before, if the engine knows its words.
+        """

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall
+from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall, OnWords, WordEnd
 
 RATE_HZ = 24_000
 TONE_HZ = 220
@@ -135,8 +136,8 @@ class ScriptedEngines:
             if not done:
                 self.note("llm_cancelled", number)
 
-    async def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[bytes]:
-        """Stream a tone as long as the text."""
+    async def speak(self, text: str, voice: str, speed: float, on_words: OnWords | None = None) -> AsyncIterator[bytes]:
+        """Stream a tone as long as the text, whose every character takes as long as the next."""
         script, number = self.script, next(self._tts_requests)
         del voice, speed
         self.note("tts_request", text)
@@ -149,6 +150,8 @@ class ScriptedEngines:
                 raise EngineError(script.tts_error[number], "scripted", "The script says so.")
             pcm = b"" if number in script.tts_empty else self.audio(text)
             self.note("tts_first_byte", text)
+            if on_words is not None and pcm:
+                on_words(self.words(text))
             for chunk in self._chunks(pcm):
                 yield chunk
                 await asyncio.sleep(len(chunk) / 2 / RATE_HZ * script.tts_realtime_factor)
@@ -163,6 +166,11 @@ class ScriptedEngines:
         script = self.script
         silence = bytes(2 * RATE_HZ * script.tts_leading_silence_ms // 1000)
         return silence + tone(len(text) * script.tts_ms_per_char * RATE_HZ // 1000)
+
+    def words(self, text: str) -> list[WordEnd]:
+        """Return where the words of a text end in its audio."""
+        script, ends = self.script, [match.end() for match in re.finditer(r"\S+", text)]
+        return [WordEnd(end, script.tts_leading_silence_ms + end * script.tts_ms_per_char) for end in ends]
 
     def _chunks(self, pcm: bytes) -> list[bytes]:
         size = self.script.tts_chunk_ms * RATE_HZ * 2 // 1000
