@@ -187,6 +187,9 @@ class Call:
                 self.errors.append("The server ended the call.")
 
     def _frame(self, frame: protocol.ReplyFrame, now_s: float) -> None:
+        if frame.filler:  # it is heard, but it is no reply
+            self.speaker.frame(frame, now_s)
+            return
         turn = self._turn(frame.turn)
         if frame.epoch > turn.epoch:
             turn.epoch, turn.reply_samples = frame.epoch, 0

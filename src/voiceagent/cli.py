@@ -77,12 +77,13 @@ def serve(**options: Any) -> None:
 @click.option("--port", default=9000, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--api-key", default=None, help="The only key that is accepted; without it any is.")
 @click.option("--script", type=click.Path(path_type=Path), default=None, help="JSON file: answer by a script.")
-def twin(host: str, port: int, api_key: str | None, script: Path | None) -> None:
+@click.option("--log", type=click.Path(path_type=Path), default=None, help="At the end, write what the script did here.")
+def twin(host: str, port: int, api_key: str | None, script: Path | None, log: Path | None) -> None:
     """Serve the local OpenAI alone."""
     from voiceagent.twin.serve import BadScript, serve
 
     try:
-        asyncio.run(serve(host, port, api_key, script))
+        asyncio.run(serve(host, port, api_key, script, log))
     except OSError as error:
         _sorry(f"cannot listen on {host}:{port}: {error.strerror}")
     except (BadScript, RuntimeError) as error:

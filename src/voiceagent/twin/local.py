@@ -50,8 +50,9 @@ class LocalEngines:
             await asyncio.gather(self._warm, return_exceptions=True)
         await asyncio.gather(self._stt.aclose(), self._tts.aclose())
 
-    def transcribe(self, on_partial: Callable[[str], None]) -> "LocalTranscription":
+    def transcribe(self, on_partial: Callable[[str], None], connection: str = "") -> "LocalTranscription":
         """Begin an utterance."""
+        del connection
         return LocalTranscription(self._stt, on_partial)
 
     async def reply(

@@ -181,7 +181,7 @@ class TranscriptionSession:
     def _open(self) -> _Item:
         if self._buffer is None:
             item_id = identifier("item")
-            item = _Item(item_id, self._engines.transcribe(lambda words: self._partial(item_id, words)))
+            item = _Item(item_id, self._engines.transcribe(lambda words: self._partial(item_id, words), self._id))
             self._buffer = item
         return self._buffer
 

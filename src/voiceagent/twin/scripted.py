@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import math
+import random
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from voiceagent.twin.bursts import Bursts
 from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall, OnWords, WordEnd
 
 RATE_HZ = 24_000
@@ -31,7 +34,10 @@ class Script:
 
     transcripts: Sequence[str] = ("hello",)
     replies: Sequence[str] | Callable[[Sequence[Mapping[str, Any]]], str] = ("Hello to you.",)
+    # What each connection hears, burst after burst of voice, in place of `transcripts`: the words follow the audio.
+    transcripts_by_burst: Sequence[Sequence[str]] = ()
     stt_delay_ms: float = 50
+    stt_ms_per_tail_s: float = 0  # for each second since the last commit
     llm_first_token_ms: float = 100
     llm_token_ms: float = 10
     tts_first_byte_ms: float = 80
@@ -43,6 +49,13 @@ class Script:
     tts_wav_header: bool = False
     partials: bool = True
     partial_every_ms: int = 200
+    # Words come so far behind the voice, the last one too; without it the last one needs the commit.
+    partial_lag_ms: float | None = None
+    # The delays to a first result are lognormal about the above, some of them stragglers; a seed gives the same ones.
+    sigma: float = 0
+    straggler_share: float = 0
+    straggler_factor: float = 4
+    seed: int = 1
     # Faults by the number of the commit or request, from 1.
     stt_fail: set[int] = field(default_factory=set)
     stt_empty: set[int] = field(default_factory=set)
@@ -55,6 +68,14 @@ class Script:
     tts_error: dict[int, int] = field(default_factory=dict)
     tts_stall: set[int] = field(default_factory=set)
     tts_empty: set[int] = field(default_factory=set)
+
+    def drawn_ms(self, stage: str, number: int, ms: float) -> float:
+        """Return the delay of a stage's request of this number, where the plain script says `ms`."""
+        if not self.sigma and not self.straggler_share:
+            return ms
+        dice = random.Random(f"{self.seed} {stage} {number}")  # noqa: S311 - to be repeated, not to be secret
+        factor = math.exp(dice.gauss(0, self.sigma))
+        return ms * factor * (self.straggler_factor if dice.random() < self.straggler_share else 1)
 
 
 def tone(samples: int, at: int = 0) -> bytes:
@@ -72,6 +93,7 @@ class ScriptedEngines:
         self.log: list[LogEntry] = []
         self.commits = 0
         self._utterances = itertools.count()
+        self._connections: dict[str, Bursts] = {}
         self._llm_requests = itertools.count(1)
         self._tts_requests = itertools.count(1)
 
@@ -95,9 +117,18 @@ class ScriptedEngines:
         texts = self.script.transcripts
         return texts[min(number, len(texts) - 1)]
 
-    def transcribe(self, on_partial: Callable[[str], None]) -> "ScriptedTranscription":
+    def transcribe(self, on_partial: Callable[[str], None], connection: str = "") -> "ScriptedTranscription":
         """Begin an utterance."""
-        return ScriptedTranscription(self, next(self._utterances), on_partial)
+        texts = self.script.transcripts_by_burst
+        number = len(self._connections)
+        bursts = self._connections.setdefault(connection, Bursts(texts[min(number, len(texts) - 1)] if texts else None))
+        return ScriptedTranscription(self, next(self._utterances), bursts, on_partial)
+
+    async def wait(self, stage: str, number: int, plain_ms: float, detail: str = "") -> None:
+        """Let a stage's delay pass, and log what it was."""
+        delay_ms = self.script.drawn_ms(stage, number, plain_ms)
+        self.note(f"{stage}_delay", {"number": number, "ms": round(delay_ms, 3), "text": detail})
+        await asyncio.sleep(delay_ms / 1000)
 
     async def reply(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
@@ -110,7 +141,7 @@ class ScriptedEngines:
         try:
             if number in script.llm_stall:
                 await asyncio.Event().wait()
-            await asyncio.sleep(script.llm_first_token_ms / 1000)
+            await self.wait("llm", number, script.llm_first_token_ms)
             if number in script.llm_error:
                 raise EngineError(script.llm_error[number], "scripted", "The script says so.")
             if number in script.llm_call:
@@ -145,7 +176,7 @@ class ScriptedEngines:
         try:
             if number in script.tts_stall:
                 await asyncio.Event().wait()
-            await asyncio.sleep(script.tts_first_byte_ms / 1000)
+            await self.wait("tts", number, script.tts_first_byte_ms, text)
             if number in script.tts_error:
                 raise EngineError(script.tts_error[number], "scripted", "The script says so.")
             pcm = b"" if number in script.tts_empty else self.audio(text)
@@ -182,15 +213,25 @@ class ScriptedEngines:
 
 
 class ScriptedTranscription:
-    """One utterance: its words come one by one as audio is appended, the last one only after the commit."""
+    """One utterance: its words come one by one as audio is appended, the last one only after the commit.
 
-    def __init__(self, engines: ScriptedEngines, number: int, on_partial: Callable[[str], None]) -> None:
+    With `partial_lag_ms` they follow the voice, and the last one comes when the voice has been silent for so long.
+    """
+
+    def __init__(
+        self, engines: ScriptedEngines, number: int, bursts: Bursts, on_partial: Callable[[str], None]
+    ) -> None:
         self._engines = engines
-        self._words = engines.transcript(number).split()
         self._number = number
+        self._bursts = bursts
+        self._words = [] if bursts.follows else engines.transcript(number).split()
         self._on_partial = on_partial
         self._samples = 0
+        self._voiced_samples = 0
         self._told = 0
+        self._expected = 0  # words that a timer will tell
+        self._timers: list[asyncio.TimerHandle] = []
+        self._fallen_silent: asyncio.TimerHandle | None = None
 
     def append(self, pcm: bytes) -> None:
         """Add audio."""
@@ -198,28 +239,59 @@ class ScriptedTranscription:
         if self._samples == 0:
             self._engines.note("stt_append_first", self._number)
         self._samples += len(pcm) // 2
-        known = min(len(self._words) - 1, self._samples * 1000 // RATE_HZ // script.partial_every_ms)
-        if script.partials and known > self._told:
-            self._told = known
-            self._on_partial(" ".join(self._words[:known]))
+        heard = self._bursts.feed(pcm)
+        self._voiced_samples += heard.voiced_samples
+        for text in heard.texts:
+            self._words += text.split()
+        if not script.partials:
+            return
+        if script.partial_lag_ms is None:
+            self._tell(min(len(self._words) - 1, self._samples * 1000 // RATE_HZ // script.partial_every_ms))
+        elif heard.voiced_samples:
+            self._follow(script.partial_lag_ms - heard.silent_samples * 1000 / RATE_HZ)
+
+    def _follow(self, lag_ms: float) -> None:
+        """Tell after the lag the words said so far, and the rest if no more voice has come by then."""
+        loop, delay_s = asyncio.get_running_loop(), max(0.0, lag_ms) / 1000
+        said = self._voiced_samples * 1000 // RATE_HZ // self._engines.script.partial_every_ms
+        said = min(len(self._words) - 1, said)
+        if said > self._expected:
+            self._expected = said
+            self._timers.append(loop.call_later(delay_s, self._tell, said))
+        if self._fallen_silent is not None:
+            self._fallen_silent.cancel()
+        self._fallen_silent = loop.call_later(delay_s, self._tell, len(self._words))
+
+    def _tell(self, count: int) -> None:
+        if count > self._told:
+            self._told = count
+            self._on_partial(" ".join(self._words[:count]))
+
+    def _stop(self) -> None:
+        for timer in (*self._timers, self._fallen_silent):
+            if timer is not None:
+                timer.cancel()
 
     async def final(self) -> str:
         """Return the scripted words."""
         engines, script = self._engines, self._engines.script
+        self._stop()
         engines.commits += 1
         number = engines.commits
         engines.note("stt_commit", self._samples)
         if number in script.stt_stall:
             await asyncio.Event().wait()
-        await asyncio.sleep(script.stt_delay_ms / 1000)
+        words = "" if number in script.stt_empty else " ".join(self._words)
+        tail_ms = script.stt_ms_per_tail_s * self._samples / RATE_HZ
+        await engines.wait("stt", number, script.stt_delay_ms + tail_ms, words)
         if number in script.stt_drop:
             raise ConnectionDropped
         if number in script.stt_fail:
             raise EngineError(500, "scripted", "The script says so.")
-        words = "" if number in script.stt_empty else " ".join(self._words)
         engines.note("stt_completed", words)
         return words
 
     def cancel(self) -> None:
         """Nobody wants it any more."""
+        self._stop()
         self._engines.note("stt_cancelled", self._number)

@@ -1,10 +1,12 @@
 """The twin as a process of its own: until a signal comes."""
 
 import asyncio
+import dataclasses
 import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from voiceagent.twin.app import create_twin
 from voiceagent.twin.local import LocalEngines
@@ -21,15 +23,29 @@ def load_script(path: Path) -> Script:
     """Read a script: a JSON object with the fields of `Script`. Raises `BadScript`."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Script(**fields)
+        return Script(**{name: _with_numbers(value) for name, value in fields.items()})
     except (OSError, ValueError) as error:
         raise BadScript(f"the script {path} cannot be read: {error}") from None
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise BadScript(f"the script {path} has a field that no script has: {error}") from None
 
 
-async def serve(host: str, port: int, api_key: str | None, script: Path | None) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `BadScript`, `OSError` where the port is taken, `RuntimeError`."""
+def _with_numbers(value: Any) -> Any:
+    """A plan by request numbers: JSON's keys are always text."""
+    return {int(number): what for number, what in value.items()} if isinstance(value, dict) else value
+
+
+def write_log(engines: ScriptedEngines, path: Path) -> None:
+    """Write what was asked of the engines as JSON lines, in order; the times are of the machine's monotonic clock."""
+    lines = [json.dumps(dataclasses.asdict(entry), default=str) + "\n" for entry in engines.log]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+async def serve(host: str, port: int, api_key: str | None, script: Path | None, log: Path | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; a script's engines leave their `log`.
+
+    Raises `BadScript`, `OSError` where the port is taken, `RuntimeError`.
+    """
     engines: Engines = ScriptedEngines(load_script(script)) if script is not None else LocalEngines()
     if isinstance(engines, LocalEngines) and (missing := engines.missing()):
         raise RuntimeError(f"the local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})")
@@ -43,5 +59,7 @@ async def serve(host: str, port: int, api_key: str | None, script: Path | None) 
             sys.stdout.flush()
             await stop.wait()
     finally:
+        if log is not None and isinstance(engines, ScriptedEngines):
+            write_log(engines, log)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
