@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
     "audio vad protocol timeline settings logs models tools clockmap",
-    "states events turns rules endpointing phrases heard",
+    "states events turns rules endpointing phrases heard lexicon dictation likeness wordlists patience",
     "recording bookkeeping answering weighing conversation",
     "stages",
     "outbox reply microphone session",

@@ -1,0 +1,75 @@
+"""The form of a language's word lists, and the noises that every language has.
+
+Words are small and NFKC. An entry of several words is a phrase. Where a list says "ends", it is of the last words said.
+"""
+
+from dataclasses import dataclass, field
+
+Phrases = frozenset[str]
+NONE: Phrases = frozenset()
+
+
+def phrases(text: str) -> Phrases:
+    """Return the phrases of a text, which commas or line ends divide."""
+    return frozenset(" ".join(part.split()) for line in text.splitlines() for part in line.split(",") if part.strip())
+
+
+def words(text: str) -> Phrases:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+# What every language has, and all that is known of a language without a list.
+NOISES = phrases("""
+m hm, mm hm, mhm, hm, mm, m m, uh huh, aha, ah, oh, ooh, okay, ok, okey dokey, haha, hehe, hihi, ha ha, he he, ha,
+ha ha ha, hahaha, wow
+""")
+STOPS = phrases("stop, stopp")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language's lists. Those of a language that is not known are empty but for the noises and "stop"."""
+
+    backchannels: Phrases = NONE  # what a listener says while the other goes on talking
+    stops: Phrases = NONE  # what asks the other to be quiet
+    polite: Phrases = NONE  # what may stand around it
+    answers: Phrases = NONE  # a whole turn in a word
+    closers: Phrases = NONE  # ends of complete turns
+    hesitations: Phrases = NONE  # ends of somebody who searches for words
+    hesitation_not_after: dict[str, Phrases] = field(default_factory=dict)  # "you know", but not "do you know"
+    fillers: Phrases = NONE  # words before the sentence proper
+    articles: Phrases = NONE  # articles, possessives: a noun is to come
+    joining: Phrases = NONE  # conjunctions and all else that goes on
+    prepositions: Phrases = NONE
+    auxiliaries: Phrases = NONE
+    subjects: Phrases = NONE  # pronouns that may be one
+    only_subjects: Phrases = NONE  # pronouns that are nothing else: a verb is to come
+    unfinished_ends: Phrases = NONE
+    complete_ends: Phrases = NONE  # ends that look unfinished and are not
+    particles: dict[str, Phrases] = field(default_factory=dict)  # a particle, and the verbs that it completes
+    openers: Phrases = NONE  # question words and what else opens a clause that may end with a preposition or a verb
+    stranded: Phrases = NONE  # ends that are complete after an opener: "waiting for"
+    agreeing: Phrases = NONE  # after these a clause may end with its auxiliary: "I think it is"
+    verb_last: bool = False  # a clause after an opener ends with its auxiliary
+    questions: Phrases = NONE  # words that begin a question
+    asking: Phrases = NONE  # auxiliaries that begin a question when a subject follows
+    wants: Phrases = NONE  # with a denial a clause may end in these and "to": "I don't want to"
+    denials: Phrases = NONE
+    copulas: Phrases = NONE  # "where are you from"
+    digits: dict[str, int] = field(default_factory=dict)  # number words, and how many digits each stands for
+    number_parts: str = ""  # a regular expression for number words written as one
+    repeats: Phrases = NONE  # "double five", "three point"
+    number_cues: dict[str, int] = field(default_factory=dict)  # what announces a number, and how long it is
+    plain_numbers: Phrases = NONE  # "room number 12" is no telephone
+    birth: Phrases = NONE  # what announces a date of birth
+    date_words: Phrases = NONE  # months and ordinals
+    half_years: Phrases = NONE  # "march fifth nineteen"
+    phone_digits: int = 10
+    spaced_thousands: bool = False  # "120 000" is a quantity
+    spelling_cues: Phrases = NONE
+    spelling_joins: Phrases = NONE  # "B as in Bravo"
+    spelling_words: Phrases = NONE  # alphabets, and "dot" or "slash" of an address
+    address_words: Phrases = NONE  # of these: what another part of an address follows
+    short_words: Phrases = NONE  # letters that are words
+    initials: Phrases = NONE  # letters that are one word: "p m"
