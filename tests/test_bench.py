@@ -4,8 +4,15 @@ import asyncio
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from tests.virtual import run_virtual, virtual_time
+from voiceagent.bench import GAPS, table
+from voiceagent.bench.processes import whole_frames
+from voiceagent.bench.profiles import BURSTS, PROFILES, REPLIES, code, reply, said
+from voiceagent.bench.reckoning import Answered, TwinLog, Waits, number_of, own_ms, spread, wasted
+from voiceagent.cli import GAP_PROFILES, main
+from voiceagent.phrases import PhraseCutter
 from voiceagent.twin import Script, ScriptedEngines
 from voiceagent.twin.scripted import tone
 from voiceagent.twin.serve import BadScript, load_script, write_log
@@ -183,3 +190,140 @@ def test_a_script_file(tmp_path):
     path.write_text('{"llm_error": {"two": 500}}')
     with pytest.raises(BadScript, match="cannot be read"):
         load_script(path)
+
+
+# ------------------------------------------------------------------------------------------ profiles
+def test_the_profiles():
+    """The delays are the ones that the figures are compared by, and each makes a script."""
+    delays = {
+        name: [p.delays[key] for key in ("stt_delay_ms", "llm_first_token_ms", "llm_token_ms", "tts_first_byte_ms")]
+        for name, p in PROFILES.items()
+    }
+    assert delays == {
+        "peers": [50, 100, 10, 80], "mid": [150, 400, 10, 300], "seed": [270, 500, 10, 600],
+        "seed-streaming": [270, 500, 10, 600], "openai26": [140, 700, 10, 600], "zero": [0, 0, 0, 0],
+    }  # fmt: skip
+    assert [PROFILES[name].endpoint_ms for name in ("peers", "zero")] == [200, 200]
+    scripts = {name: Script(**profile.script(said(2))) for name, profile in PROFILES.items()}
+    assert {name for name, script in scripts.items() if script.partials} == {"seed-streaming"}
+    assert {name for name, script in scripts.items() if script.sigma} == {"openai26"}
+
+
+def test_each_profile_has_turns_enough():
+    """At least 200 turns are counted, over four sessions or more."""
+    assert all(p.sessions * (p.turns - 1) >= 200 and p.sessions >= 4 for p in PROFILES.values())
+    assert all(2 * p.turns <= BURSTS for p in PROFILES.values())
+
+
+def test_the_command_knows_the_profiles():
+    """The command offers the profiles that there are, and refuses another one."""
+    assert set(GAP_PROFILES) == set(PROFILES) == {profile for profile, _ in GAPS}
+    refused = CliRunner().invoke(main, ["bench", "gap", "--profile", "fast"])
+    assert refused.exit_code == 2
+    assert "is not one of 'peers'" in refused.output
+
+
+def test_codes_are_words_of_their_own():
+    """Every burst and every reply can be told by one word, and a reply's first phrase has it."""
+    assert len({code(number) for number in range(REPLIES)}) == REPLIES
+    texts = said(3)
+    assert texts[2][5].endswith(code(2 * BURSTS + 5))
+    for number in (0, 17, REPLIES - 1):
+        cutter = PhraseCutter()
+        tokens = [f"{word} " for word in reply(number).split()]
+        phrases = [phrase for token in tokens for phrase in cutter.feed(token)] + cutter.flush()
+        assert [len(sentence.split()) for sentence in reply(number).split(". ")] == [12, 12]
+        assert phrases[0] == f"this is sentence {code(number)}"
+        assert {number_of(phrase) for phrase in phrases} == {number}
+    assert number_of("Sorry, please say that again.") is None
+
+
+def test_speech_ends_with_a_frame():
+    """Silence before it makes it whole frames, and what is whole stays as it is."""
+    assert whole_frames(b"abcdefg", 4) == b"\0abcdefg"
+    assert whole_frames(b"abcdefgh", 4) == b"abcdefgh"
+
+
+# ------------------------------------------------------------------------------------------ the arithmetic
+def test_the_least_gap():
+    """The endpoint wait or the stages behind the pause, whichever takes longer; partials can be sooner than a commit."""
+    assert Waits(200, 100, 10).least_ms(50, 100, 80) == 370
+    assert Waits(500, 100, 10).least_ms(50, 100, 80) == 500
+    assert Waits(200, 100, 10).least_ms(300, 500, 600) == 1_540
+    assert Waits(200, 100, 10, partial_lag_ms=50).least_ms(300, 500, 600) == 1_240
+    assert Waits(200, 100, 10, partial_lag_ms=150).least_ms(300, 500, 600) == 1_290
+    assert Waits(200, 100, 0).least_ms(0, 0, 0) == 200
+
+
+def log_of(*turns):
+    """A twin's log: for each reply (burst, STT, LLM, TTS), with or without speech."""
+    log, at_us = [], 0
+    for number, (burst, stt_ms, llm_ms, tts_ms) in enumerate(turns):
+        at_us += 1_000_000
+        words, phrase = f"tell me about {code(burst)}", f"this is sentence {code(number)}"
+        prompt = [{"role": "user", "content": f"tell me about {code(7)}"}, {"role": "user", "content": words}]
+        entries = [
+            ("stt_delay", {"number": 1, "ms": stt_ms, "text": words}),
+            ("llm_request", prompt),
+            ("llm_delay", {"number": number + 1, "ms": llm_ms, "text": ""}),
+        ]
+        if tts_ms is not None:
+            entries += [
+                ("tts_request", phrase),
+                ("tts_delay", {"number": 1, "ms": tts_ms, "text": phrase}),
+                ("tts_request", f"with twelve words. this is sentence {code(number)}"),
+                ("tts_delay", {"number": 2, "ms": tts_ms * 9, "text": f"with twelve words {code(number)}"}),
+            ]
+        log += [{"at_us": at_us, "kind": kind, "detail": detail} for kind, detail in entries]
+    return TwinLog(log)
+
+
+def test_own_overhead():
+    """Each turn's gap less what its own drawn delays allow, less a frame; below zero it stays below zero."""
+    log = log_of((3, 50, 100, 80), (BURSTS, 60, 300, 90))
+    answered = [Answered(375.0, reply(0)), Answered(612.5, reply(1)), Answered(900.0, "Sorry.")]
+    assert own_ms(answered, log, Waits(200, 100, 10)) == [(370, -15), (590, 2.5)]
+
+
+def test_the_delay_of_the_last_commit_counts():
+    """Words that were committed twice before the request count as they came the last time; later ones do not."""
+    words = f"tell me about {code(1)}"
+    log = [
+        {"at_us": at_us, "kind": "stt_delay", "detail": {"number": 1, "ms": ms, "text": words}}
+        for at_us, ms in ((1, 50.0), (2, 70.0), (9, 90.0))
+    ]
+    log += log_of((1, 1, 100, 80))._requests
+    log[-1] = {**log[-1], "at_us": 5}
+    log.append({"at_us": 6, "kind": "llm_delay", "detail": {"number": 1, "ms": 100, "text": ""}})
+    log.append({"at_us": 7, "kind": "tts_delay", "detail": {"number": 1, "ms": 80, "text": reply(0)}})
+    assert TwinLog(log).delays_ms(0) == (70.0, 100, 80)
+
+
+def test_waste():
+    """A request is wasted if no caller heard of it; another session's requests are not counted."""
+    log = log_of((0, 50, 100, 80), (1, 50, 100, None), (2, 50, 100, 80), (3, 50, 100, 80), (BURSTS, 50, 100, 80))
+    answered = [Answered(370.0, reply(0)), Answered(370.0, reply(3))]
+    assert wasted(answered, log) == (1.0, 1.0)
+
+
+def test_spread():
+    """Percentiles are values that occurred."""
+    assert spread("gap", list(range(1, 101))) == {"gap_p50_ms": 50.5, "gap_p95_ms": 95, "gap_p99_ms": 99}
+
+
+def test_the_table_of_gaps():
+    """A row for each profile, its command, what was wasted, and beneath the peers' figures what the peers take."""
+    figures = {
+        "profile": "peers", "endpoint_ms": 500, "gap_p50_ms": 502.4, "gap_p95_ms": 505.0, "scripted_ms": 500.0,
+        "llm_calls_wasted_per_turn": 0.25, "tts_calls_wasted_per_turn": 0.2,
+    }  # fmt: skip
+    rows = table({"gap --endpoint-ms 500": figures})
+    assert (
+        "| response gap, `peers`, endpoint wait 500 ms, p50 / p95 (the script alone) | 502 / 505 ms (500); "
+        "0.25 LLM and 0.20 TTS calls wasted a turn | `voiceagent bench gap --endpoint-ms 500` |" in rows
+    )
+    assert "LiveKit Agents 1.8.9" in rows
+    long = {**figures, "profile": "seed", "long_gap_p50_ms": 1_600.0, "long_over_short": 1.03}
+    rows = table({"gap --profile seed": long})
+    assert "| 1600 ms, 1.03 times the short turn's | `voiceagent bench gap --profile seed` |" in rows
+    assert "LiveKit" not in rows

@@ -1,4 +1,4 @@
-"""What is measured: the response gap, how fast a barge-in is noticed and obeyed, what sessions cost, and the start."""
+"""What else is measured: how fast a barge-in is noticed and obeyed, what sessions cost, and the start."""
 
 import asyncio
 import statistics
@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from voiceagent.bench.processes import BenchError, Server, behind, server, utterance
-from voiceagent.caller import FRAME_S, Call
+from voiceagent.bench.reckoning import quantile
+from voiceagent.caller import Call
 
 SENTENCE = "this is a sentence of twelve words that has no comma in it"
 PEERS: dict[str, Any] = {
@@ -15,51 +16,14 @@ PEERS: dict[str, Any] = {
     "stt_delay_ms": 50, "llm_first_token_ms": 100, "llm_token_ms": 10, "tts_first_byte_ms": 80, "tts_ms_per_char": 10,
 }  # fmt: skip
 """The back-ends by which the peers were measured."""
-CLAUSE_TOKENS = 4  # of the first phrase, after its first token
 LOADS = (1, 10, 50)
 LOAD_S = 12.0
-
-
-def _quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
 
 async def _call(url: str, utterances: list[bytes | str], **options: Any) -> Call:
     call = Call(url, utterances, **options)
     await call.run()
     return call
-
-
-def gap(*, endpoint_ms: int = 200, turns: int = 20) -> dict[str, Any]:
-    """Measure the response gap at the caller: its last voiced sample to the first frame of the reply that comes."""
-    scripted_ms = (
-        endpoint_ms + PEERS["stt_delay_ms"] + PEERS["llm_first_token_ms"] + CLAUSE_TOKENS * PEERS["llm_token_ms"]
-        + PEERS["tts_first_byte_ms"]
-    )  # fmt: skip
-    speech = utterance()
-    with behind(PEERS, endpoint_ms=endpoint_ms, pause_ms=min(200, endpoint_ms)) as running:
-        call = asyncio.run(_call(running.url, [speech] * (turns + 1)))
-    gaps = _gaps(call)[1:]  # the first turn opens connections
-    if len(gaps) < turns:
-        raise BenchError(f"only {len(gaps)} of {turns} turns were answered: {'; '.join(call.errors)}")
-    p50 = statistics.median(gaps)
-    return {
-        "gap_p50_ms": round(p50, 1), "gap_p95_ms": round(_quantile(gaps, 0.95), 1), "scripted_ms": scripted_ms,
-        "own_p50_ms": round(p50 - scripted_ms - FRAME_S * 1000, 1), "turns": len(gaps),
-    }  # fmt: skip
-
-
-def _gaps(call: Call) -> list[float]:
-    """The milliseconds from the end of each utterance to the next first frame."""
-    gaps, ended_s = [], None
-    for at_s, kind in call.log:
-        if kind == "speech ends":
-            ended_s = at_s
-        elif kind == "first frame" and ended_s is not None:
-            gaps.append((at_s - ended_s) * 1000)
-            ended_s = None
-    return gaps
 
 
 def bargein(*, rounds: int = 8) -> dict[str, Any]:
@@ -81,8 +45,8 @@ def bargein(*, rounds: int = 8) -> dict[str, Any]:
     if len(flushes) < rounds:
         raise BenchError(f"only {len(flushes)} of {rounds} barge-ins were obeyed: {'; '.join(call.errors)}")
     return {
-        "hold_p50_ms": round(statistics.median(holds), 1), "hold_p95_ms": round(_quantile(holds, 0.95), 1),
-        "flush_p50_ms": round(statistics.median(flushes), 1), "flush_p95_ms": round(_quantile(flushes, 0.95), 1),
+        "hold_p50_ms": round(statistics.median(holds), 1), "hold_p95_ms": round(quantile(holds, 0.95), 1),
+        "flush_p50_ms": round(statistics.median(flushes), 1), "flush_p95_ms": round(quantile(flushes, 0.95), 1),
         "rounds": len(flushes),
     }  # fmt: skip
 

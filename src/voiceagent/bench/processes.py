@@ -56,26 +56,38 @@ def _running(command: list[str], environment: dict[str, str], folder: str) -> It
             process.communicate()
 
 
+class Twin:
+    """A twin with a script: its base URL, and, once it has ended, what it logged."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.log: list[dict[str, Any]] = []
+
+
 @contextmanager
-def scripted_twin(script: dict[str, Any]) -> Iterator[str]:
-    """Run a twin with a script and yield its base URL."""
+def scripted_twin(script: dict[str, Any]) -> Iterator[Twin]:
+    """Run a twin with a script."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "script.json"
+        path, log = Path(folder) / "script.json", Path(folder) / "log.jsonl"
         path.write_text(json.dumps(script), encoding="utf-8")
-        with _running(_command("twin", "--port", "0", "--script", str(path)), _environment({}), folder) as process:
+        command = _command("twin", "--port", "0", "--script", str(path), "--log", str(log))
+        with _running(command, _environment({}), folder) as process:
             line = process.stdout.readline() if process.stdout is not None else ""
             if not line.startswith("twin: "):
                 raise BenchError("the scripted twin does not start")
-            yield line.removeprefix("twin: ").strip()
+            twin = Twin(line.removeprefix("twin: ").strip())
+            yield twin
+        twin.log = [json.loads(entry) for entry in log.read_text(encoding="utf-8").splitlines()]
 
 
 class Server:
-    """A running server: its URL, how long it took to answer, and what it costs."""
+    """A running server: its URL, how long it took to answer, what it costs, and the twin behind it, if it has one."""
 
     def __init__(self, url: str, pid: int, ready_ms: float) -> None:
         self.url = url
         self.pid = pid
         self.ready_ms = ready_ms
+        self.twin: Twin | None = None
 
     @property
     def cpu_s(self) -> float:
@@ -118,9 +130,10 @@ def _answers(url: str) -> bool:
 @contextmanager
 def behind(script: dict[str, Any], **settings: Any) -> Iterator[Server]:
     """Run a server whose three stages are one scripted twin."""
-    with scripted_twin(script) as url:
-        stages = {f"{stage}_base_url": url for stage in ("stt", "llm", "tts")}
+    with scripted_twin(script) as twin:
+        stages = {f"{stage}_base_url": twin.url for stage in ("stt", "llm", "tts")}
         with server(**stages, **settings) as running:
+            running.twin = twin
             yield running
 
 
@@ -148,6 +161,14 @@ def utterance(text: str = "what time is it now") -> bytes:
 async def _chunks(engines: Any, text: str) -> AsyncIterator[bytes]:
     async for chunk in engines.speak(text, "en-us", 1.0):
         yield chunk
+
+
+def whole_frames(pcm: bytes, frame_bytes: int) -> bytes:
+    """Return the audio with silence before it, so that it ends where a frame of the microphone does.
+
+    Else up to a frame would pass before the rest of its last frame is sent: the measure's wait, not the server's.
+    """
+    return bytes(-len(pcm) % frame_bytes) + pcm
 
 
 def cut_loud(pcm: bytes) -> bytes:
