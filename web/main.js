@@ -26,6 +26,7 @@ class Session {
     this.seq = 0;
     this.muted = false;
     this.talking = false;
+    this.bargeIn = true; // the server lets speech interrupt the reply
     this.opening = false; // the browser asks for the microphone
     this.state = "idle";
     /** @type {Message[]} */
@@ -74,8 +75,8 @@ class Session {
     this.opening = true;
     try {
       await microphone.open();
-      microphone.mute(this.muted);
       this.microphone = microphone;
+      this.attend();
       await this.listMicrophones();
     } catch (error) {
       await this.noMicrophone(error instanceof MicrophoneError ? error : explain(error));
@@ -84,11 +85,27 @@ class Session {
     }
   }
 
+  /** Let a microphone that has just been opened listen as it should. */
+  attend() {
+    const { microphone, player } = this;
+    if (!microphone) return;
+    const { port1, port2 } = new MessageChannel();
+    player?.link(port1);
+    microphone.link(port2);
+    this.hush();
+  }
+
+  /** Mute the microphone or not, and let it soften the reply or not. */
+  hush() {
+    this.microphone?.mute(this.muted);
+    this.microphone?.mayDuck(this.bargeIn && !this.muted);
+  }
+
   /** @param {string} deviceId */
   async chooseMicrophone(deviceId) {
     try {
       await this.microphone?.choose(deviceId);
-      this.microphone?.mute(this.muted);
+      this.attend();
       this.view.noProblem("microphone");
     } catch (error) {
       await this.noMicrophone(error instanceof MicrophoneError ? error : explain(error));
@@ -137,6 +154,8 @@ class Session {
         view.noProblem("connection");
         view.welcome(message);
         view.hints(message.hints, (hint) => this.type(hint));
+        this.bargeIn = message.barge_in !== false;
+        this.hush();
         this.setState("listening");
         this.talking = false;
         element("ptt").setAttribute("aria-pressed", "false");
@@ -187,7 +206,7 @@ class Session {
 
   mute() {
     this.muted = !this.muted;
-    this.microphone?.mute(this.muted);
+    this.hush();
     this.connection?.send({ type: "mute", muted: this.muted });
     element("mute").setAttribute("aria-pressed", String(this.muted));
     element("mute").textContent = this.muted ? "Unmute" : "Mute";

@@ -49,6 +49,8 @@ export class Microphone {
     this.stream = null;
     /** @type {AudioContext | null} */
     this.context = null;
+    /** @type {AudioWorkletNode | null} */
+    this.node = null;
     this.deviceId = recall("microphone"); // "" is the browser's own choice
   }
 
@@ -78,7 +80,7 @@ export class Microphone {
     }
     await context.audioWorklet.addModule("/web/worklets/capture.js");
     await context.resume();
-    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+    const node = this.node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => {
       const ago = (context.currentTime - data.at) * 1000;
       this.listener.frame(data.pcm, performance.now() - ago, data.peak);
@@ -112,6 +114,19 @@ export class Microphone {
     return (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "audioinput");
   }
 
+  /**
+   * Watch for sound over the reply.
+   * @param {MessagePort} port To the speaker's side: levels come from there.
+   */
+  link(port) {
+    this.node?.port.postMessage({ type: "link", port }, [port]);
+  }
+
+  /** @param {boolean} may Whether a sound may soften the reply. */
+  mayDuck(may) {
+    this.node?.port.postMessage({ type: "may_duck", may });
+  }
+
   /** @param {boolean} muted */
   mute(muted) {
     for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !muted;
@@ -122,6 +137,7 @@ export class Microphone {
     this.stream = null;
     const context = this.context;
     this.context = null;
+    this.node = null;
     if (context && context.state !== "closed") await context.close();
   }
 }

@@ -70,6 +70,14 @@ export class Player {
     else if (message.type === "flush") this.send({ type: "flushed", turn: message.turn, epoch: message.epoch, samples: 0 });
   }
 
+  /**
+   * Tell the microphone's side how loud the reply is, and be softer when it asks for it.
+   * @param {MessagePort} port
+   */
+  link(port) {
+    this.node?.port.postMessage({ type: "link", port }, [port]);
+  }
+
   /** Be silent and forget every epoch: the connection that they came by is gone. */
   reset() {
     this.node?.port.postMessage({ type: "reset" });

@@ -93,8 +93,8 @@ class Peer:
         """Close the connection."""
         asyncio.run_coroutine_threadsafe(self.websocket.close(code), self.loop).result(timeout=10)
 
-    async def serve(self, refusal):
-        """Take in what the page sends until it goes."""
+    async def serve(self, refusal, welcome):
+        """Take in what the page sends until it goes; `welcome` is what the welcome says besides the usual."""
         await self.websocket.accept()
         self.messages.append(protocol.parse_client(await self.websocket.receive_text()))
         if refusal is not None:
@@ -107,6 +107,7 @@ class Peer:
                 protocol.Welcome(
                     version=1, session="fake", resume_token=f"resume-{id(self)}", resumed=self.hello.resume is not None,
                     backend="openai", models={"stt": "ear", "llm": "mind", "tts": "mouth"},
+                    **welcome,
                 ),
                 protocol.Ping(id=1),
             ]
@@ -126,6 +127,7 @@ class FakeServer:
 
     def __init__(self, refusal=None):
         self.refusal = refusal
+        self.welcome = {}
         self.peers = []
         self.failures = []
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -145,7 +147,7 @@ class FakeServer:
         peer = Peer(websocket)
         self.peers.append(peer)
         try:
-            await peer.serve(self.refusal)
+            await peer.serve(self.refusal, self.welcome)
         except WebSocketDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - the test that runs fails for it at its end
