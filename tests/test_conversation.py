@@ -29,14 +29,21 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
     """Any fact that a driver could post, sensible or late."""
     epoch = max(0, conversation.epoch - rng.choice([0, 0, 0, 0, 1, 2]))
     item = max(1, conversation._next_item - rng.choice([1, 1, 1, 2, 3]))
-    words = rng.choice(["", "yes", "what time is it", "stop"])
+    words = rng.choice(["", "yes", "what time is it", "stop", "mm-hm", "tell me about the", "yeah but why"])
+    level_db = rng.choice([None, 0.0, 2.0, -3.0, -15.0])
     samples = rng.choice([0, 1, 2400, 12_000, 24_000, 48_000])
     mark = rng.choice(["llm_request", "llm_first_token", "tts_request", "tts_first_byte", "first_frame_sent"])
     makers = [
-        lambda: events.VoiceOn(now_us - 100_000),
-        lambda: events.VoicePaused(now_us - 200_000),
-        lambda: events.VoiceResumed(250_000),
-        lambda: events.VoiceEnded(now_us - 500_000, now_us - 490_000, rng.choice([100_000, 2_000_000])),
+        lambda: events.SoundOn(now_us - 60_000),
+        lambda: events.SoundOff(now_us - 100_000),
+        lambda: events.VoiceOn(now_us - 100_000, level_db),
+        lambda: events.VoicePaused(now_us - 200_000, rng.choice([0, 300_000]), level_db),
+        lambda: events.VoicePaused(now_us - 100_000, rng.choice([0, 300_000]), level_db),
+        lambda: events.VoiceResumed(rng.choice([120_000, 250_000])),
+        lambda: events.VoiceEnded(now_us - 500_000, now_us - 490_000, rng.choice([100_000, 2_000_000]), level_db),
+        lambda: events.EndOfTurn(now_us - 100_000, rng.random()),
+        lambda: events.Tuned(rng.random()),
+        lambda: events.ReplyDropped(max(1, conversation.next_turn - 1), epoch, 3, 40),
         lambda: events.TextSubmitted("typed"),
         lambda: events.TalkKey(rng.random() < 0.5),
         lambda: events.AgentSays("Hello."),
@@ -58,7 +65,11 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
 
 def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[events.Effect]]:
     rng = random.Random(seed)
-    rules = Rules(barge_in=rng.random() < 0.9, max_history_turns=rng.choice([1, 40]))
+    rules = Rules(
+        barge_in=rng.random() < 0.9, max_history_turns=rng.choice([1, 40]), filler=rng.choice(["", "tone"]),
+        filler_after_us=300_000, ask_after_us=rng.choice([0, 3_000_000]), ask="Are you there?",
+        farewell=rng.choice(["", "Goodbye."]), idle_us=9_000_000,
+    )  # fmt: skip
     conversation, now_us, effects = Conversation(rules, 0), 0, []
     for _ in range(steps):
         now_us += rng.choice([0, 10_000, 100_000, 600_000])
@@ -72,23 +83,31 @@ def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[events.Effect]
     return conversation, effects
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(400))
 def test_whatever_happens(seed):
     """In any order of facts: nothing crashes, no epoch speaks unasked, every turn ends once, and seq has no gap."""
     conversation, effects = _run(seed)
     assert conversation.leaf is Leaf.CLOSED
     started: set[int] = set()
     over: set[int] = set()
+    early: set[int] = set()
     finished: list[int] = []
     seqs: list[int] = []
     turns: set[int] = set()
     for effect in effects:
         match effect:
-            case events.StartReply(turn, epoch):
+            case events.StartReply(turn, epoch) | events.StartFiller(turn, epoch):
                 assert epoch not in started
                 started.add(epoch)
                 turns.add(turn)
-            case events.OpenGate(_, epoch) | events.HoldReply(_, epoch) | events.ResumeReply(_, epoch):
+                if getattr(effect, "speculative", False):
+                    early.add(epoch)
+            case events.PromoteReply(_, epoch):
+                assert epoch in early - over
+                early.discard(epoch)
+            case events.OpenGate(_, epoch):
+                assert epoch in started - over - early, "nothing speculative leaves the gate"
+            case events.HoldReply(_, epoch) | events.ResumeReply(_, epoch):
                 assert epoch in started - over
             case events.FlushReply(_, epoch):
                 assert epoch in started - over

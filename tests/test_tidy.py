@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
     "audio vad protocol timeline settings logs models tools clockmap",
-    "states events turns rules endpointing phrases heard lexicon dictation likeness wordlists patience",
-    "recording bookkeeping answering weighing conversation",
+    "states events turns rules endpointing echo phrases heard lexicon dictation likeness wordlists patience",
+    "recording bookkeeping answering playing weighing conversation",
     "stages",
-    "outbox reply microphone session",
+    "outbox reply attempts microphone session",
     "backends resumption websocket server",
     "cli caller speaker soundfiles doctor reference bench",
 )

@@ -1,44 +1,44 @@
-"""The reply's side of a conversation: it is made behind the gate, released, played, cut off, and known as far as heard."""
+"""From words to a reply: it is made behind the gate, perhaps before its turn has ended, and released when the turn has.
+
+A reply that is prepared early is a guess (`speculation`): it is the turn's reply like any other, but nothing of it leaves
+the gate, and it is dropped as soon as the turn goes on or its words turn out to be others.
+"""
 
 from voiceagent import protocol
-from voiceagent.bookkeeping import Bookkeeping, PendingFlush
-from voiceagent.events import (
-    CancelReply,
-    EndSession,
-    FlushReply,
-    Left,
-    OpenGate,
-    PlaybackProgress,
-    PlaybackStarted,
-    ReplyAudible,
-    ReplyDone,
-    ReplyFailed,
-    ReplyMark,
-    ReplyPhrase,
-    ReplyReady,
-    StartReply,
-)
+from voiceagent.bookkeeping import Bookkeeping
+from voiceagent.events import CancelReply, FlushReply, OpenGate, PromoteReply, StartReply
+from voiceagent.lexicon import echoes, same_words
+from voiceagent.speculation import Step
 from voiceagent.states import Leaf, Trigger
-from voiceagent.timeline import BargeIn, StageFault
 from voiceagent.turns import Reply, Turn, prompt
 
+LENGTH_REACHED = "This conversation has reached its length. Please start a new one to go on."
 SAY_AGAIN = "Sorry, I did not catch that. Could you say it again?"
-APOLOGY = "Sorry, something went wrong on my side. Please try again."
-NO_VOICE = "I cannot answer aloud right now. Please try again in a moment."
+ECHO_LASTS_US = 1_500_000
+"""What begins so soon after the agent's last word may still be its echo."""
 
 
 class Answering(Bookkeeping):
-    """Starts, releases, cuts and ends replies."""
+    """Starts replies, early ones too, and opens the gate for them."""
 
-    # ----------------------------------------------------------------------------- making a reply
+    # ---------------------------------------------------------------------------------- the words
     def _weigh_words(self) -> None:
-        """In `transcribing`, ended: go on as soon as every committed item has its words."""
+        """In `transcribing`: once every committed item has its words, answer them, or bet on them in a pause."""
         turn = self.turn
-        if self.leaf is not Leaf.TRANSCRIBING_ENDED or turn is None or turn.waits_for_words:
+        if turn is None:
             return
-        if turn.text:
+        if self.leaf is Leaf.TRANSCRIBING_OPEN:
+            self._consider_guess(turn)
+        elif self.leaf is Leaf.TRANSCRIBING_ENDED and not turn.waits_for_words:
+            self._answer(turn)
+
+    def _answer(self, turn: Turn) -> None:
+        if turn.text and (nothing := self._is_nothing(turn)):
+            self._fire(Trigger.TEXT_EMPTY, nothing)
+            self._discard(turn)
+        elif turn.text:
             self._fire(Trigger.TEXT_READY)
-            self._start_reply()
+            self._reply_to(turn)
         elif self._flush is not None:
             return  # `_resolve_flush` comes back here: perhaps this is the rest of a question nobody heard answered
         elif turn.voiced_us >= self.rules.unclear_us:
@@ -46,51 +46,58 @@ class Answering(Bookkeeping):
             self._start_reply(SAY_AGAIN)
         else:
             self._fire(Trigger.TEXT_EMPTY)
-            self._finish(turn, "discarded")
-            self.turn = None
+            self._discard(turn)
 
-    def _start_reply(self, canned: str = "") -> None:
-        """In thinking: mint an epoch and have a reply made, once it is known what was heard of the one before."""
+    def _is_nothing(self, turn: Turn) -> str:
+        """Why these words want no answer: the agent's own, or a listener's noise over its last ones."""
+        said = self._said
+        if turn.reopened or not turn.items or turn.started_us - said.until_us > ECHO_LASTS_US:
+            return ""
+        if echoes(turn.text, said.text):
+            return "echo"
+        over_a_reply = turn.parent is not None and not said.text.endswith("?")
+        return "backchannel" if over_a_reply and self._lexicon.is_backchannel(turn.text) else ""
+
+    def _discard(self, turn: Turn) -> None:
+        self._drop_reply(turn)
+        self._finish(turn, "discarded")
+        self.turn = None
+
+    # ----------------------------------------------------------------------------- making a reply
+    def _reply_to(self, turn: Turn) -> None:
+        """In thinking: the early reply, if it answers these very words, else a new one."""
+        reply = turn.reply
+        if reply is not None and turn.guessed and same_words(reply.text, turn.text):
+            self._promote(turn, reply)
+        else:
+            self._drop_guess(turn)
+            self._start_reply()
+
+    def _start_reply(self, canned: str = "", *, early: bool = False) -> None:
+        """Mint an epoch and have a reply made, once it is known what was heard of the one before."""
         turn = self._floor()
         if self._flush is not None:
             return  # `_resolve_flush` comes back here
         if self._tokens > self.rules.max_session_tokens:
-            reason = "This conversation has reached its length."
-            self._leave(Trigger.LEAVE, Left("token_cap", protocol.Close.NORMAL, reason, "Start a new one to go on."))
-            return
-        self.epoch += 1
-        turn.reply = Reply(self.epoch, self._now_us, canned=bool(canned))
+            canned, turn.farewell, early = LENGTH_REACHED, "token_cap", False
+        self.epoch += 2 if self.rules.filler else 1  # the number before its own is its filler's
+        reply = turn.reply = Reply(self.epoch, self._now_us, turn.text, canned=bool(canned))
+        if early:
+            reply.marks["speculation_start"] = self._now_us
         past = (
             () if canned else prompt(self.rules.instructions, self.past, turn.text, limit=self.rules.max_history_turns)
         )
-        self._out.append(StartReply(turn.number, self.epoch, past, canned))
+        self._out.append(StartReply(turn.number, self.epoch, past, canned, speculative=early))
 
-    def _drop_reply(self, turn: Turn) -> None:
-        """Forget a reply of which nobody heard a sample."""
-        if turn.reply is not None:
-            if not turn.reply.released:  # a released one was flushed and cancelled already
-                self._out.append(CancelReply(turn.number, turn.reply.epoch))
-            turn.reply = None
-
-    def _current(self, epoch: int) -> tuple[Turn, Reply] | None:
-        """The reply that a stage or the browser speaks of; None, and counted, if it is not alive any more."""
-        turn = self.turn
-        if turn is not None and turn.reply is not None and turn.reply.epoch == epoch:
-            return turn, turn.reply
-        self.stale += 1
-        return None
-
-    def _reply_mark(self, fact: ReplyMark) -> None:
-        if current := self._current(fact.epoch):
-            current[1].marks.setdefault(fact.name, fact.at_us)
-            self._progress_us = self._now_us
-
-    def _reply_phrase(self, fact: ReplyPhrase) -> None:
-        if current := self._current(fact.epoch):
-            turn, reply = current
-            reply.ledger.add(fact.text, fact.first_sample)
-            reply.phrases.append((fact.text, fact.first_sample))
-            self._tell_phrases(turn, reply)
+    def _release(self, turn: Turn, reply: Reply) -> None:
+        """Open the gate: from here on the reply is what is being said."""
+        self._progress_us = self._now_us
+        reply.marks["gate_open"] = self._now_us
+        self._fire(Trigger.FIRST_FRAME)
+        self._end_filler(turn)
+        reply.released = True
+        self._out.append(OpenGate(turn.number, reply.epoch))
+        self._tell_phrases(turn, reply)
 
     def _tell_phrases(self, turn: Turn, reply: Reply) -> None:
         if reply.released:  # no word of it reaches the page before the gate opens
@@ -100,213 +107,56 @@ class Answering(Bookkeeping):
                 )
             reply.told = len(reply.phrases)
 
-    def _reply_ready(self, fact: ReplyReady) -> None:
-        if current := self._current(fact.epoch):
-            turn, reply = current
-            reply.ready = True
-            if self.leaf is Leaf.THINKING:
-                self._release(turn, reply)
+    def _drop_reply(self, turn: Turn) -> None:
+        """Forget a reply of which nobody heard a sample, and what bridged the wait for it."""
+        self._end_filler(turn)
+        if turn.guessed:
+            turn.guess_step(Step.MISS)
+        if turn.reply is not None:
+            if not turn.reply.released:  # a released one was flushed and cancelled already
+                self._out.append(CancelReply(turn.number, turn.reply.epoch))
+            turn.reply = None
 
-    def _release(self, turn: Turn, reply: Reply) -> None:
-        """Open the gate: from here on the reply is what is being said."""
-        self._progress_us = self._now_us
-        reply.marks["gate_open"] = self._now_us
-        self._fire(Trigger.FIRST_FRAME)
-        reply.released = True
-        self._out.append(OpenGate(turn.number, reply.epoch))
-        self._tell_phrases(turn, reply)
+    def _end_filler(self, turn: Turn) -> None:
+        if turn.filler:
+            self._out += [FlushReply(turn.number, turn.filler), CancelReply(turn.number, turn.filler)]
+            turn.filler = 0
 
-    def _reply_audible(self, fact: ReplyAudible) -> None:
-        if current := self._current(fact.epoch):
-            current[1].leading_silence_us = fact.sample * 1_000_000 // protocol.RATE_HZ
-
-    def _reply_done(self, fact: ReplyDone) -> None:
-        self._tokens += fact.usage.get("completion_tokens", 0)
-        current = self._current(fact.epoch)
-        if current is None:
+    # ------------------------------------------------------------------------------------ guesses
+    def _consider_guess(self, turn: Turn) -> None:
+        """In `transcribing`, open: in a pause, have a reply prepared to the words so far, if that is worth a try."""
+        if self._voice_onset_us is not None or turn.talk_key or self._flush is not None or turn.open_item is not None:
             return
-        turn, reply = current
-        turn.usage |= fact.usage
-        reply.total_samples = fact.samples
-        reply.ledger.close(fact.samples)
-        if fact.samples == 0 and not reply.failure:
-            self._reply_failed(ReplyFailed(fact.epoch, "llm", "empty_reply", "The language model gave no answer."))
-        elif reply.released and reply.complete:
-            self._playback_ended(turn)
-
-    # ----------------------------------------------------------------------------------- failures
-    def _reply_failed(self, fact: ReplyFailed) -> None:
-        current = self._current(fact.epoch)
-        if current is None:
+        if turn.guessed:
+            if turn.waits_for_words or same_words(self._guess(turn).text, turn.text):
+                return
+            self._drop_guess(turn)
+        if any(item.final is None and not item.streams for item in turn.items):
+            return  # a model that writes while one speaks has its words by the pause; any other has to finish first
+        if not self._lexicon.speculable(turn.text) or not self._budget.take(turn.speculation.tries, self._now_us):
             return
-        turn, reply = current
-        turn.faults.append(StageFault(fact.stage, fact.code, recovered=reply.ready))
-        reply.failure = fact.stage
-        self._send(protocol.Notice(code=f"{fact.stage}_failed", message=fact.message))
-        if self.leaf is Leaf.THINKING and not reply.ready:
-            self._apologize(turn, fact.stage)
-        else:  # what was made is played out; in a barge-in the verdict comes first
-            self._fire(Trigger.STAGE_FAILED, fact.code)
+        turn.speculation.tries += 1
+        turn.guess_step(Step.START)
+        self._start_reply(early=True)
 
-    def _apologize(self, turn: Turn, stage: str) -> None:
-        """In thinking: one apology aloud; if there is no voice for it, or it failed too, the page says it."""
-        if stage == "tts" or turn.apologies:
-            self._fire(Trigger.GAVE_UP, stage)
+    def _guess(self, turn: Turn) -> Reply:
+        if turn.reply is None or not turn.guessed:
+            raise AssertionError(f"turn {turn.number} has no early reply")
+        return turn.reply
+
+    def _drop_guess(self, turn: Turn) -> None:
+        """The turn went on, or its words are others: the early reply is void, the words stay."""
+        if turn.guessed:
             self._drop_reply(turn)
-            self._send(protocol.Notice(code="no_voice", message=NO_VOICE))
-            self._finish(turn, "failed")
-            self.turn = None
-            return
-        turn.apologies += 1
-        self._fire(Trigger.STAGE_FAILED, stage)
-        self._drop_reply(turn)
-        self._start_reply(APOLOGY)
+            self._budget.missed()
+            self._tell_pause()
 
-    def _reply_late(self, turn: Turn) -> None:
-        """In thinking: the deadline has come and nothing can be heard yet."""
-        stage = "tts" if "llm_first_token" in turn.all_marks else "llm"
-        turn.faults.append(StageFault(stage, "late", recovered=False))
-        if not turn.apologies:
-            self._fire(Trigger.REPLY_LATE)
-        self._apologize(turn, "late")
-
-    def _stalled(self, turn: Turn) -> None:
-        """In speaking: neither audio nor a word from the browser for too long."""
-        reply = self._replying(turn)
-        turn.faults.append(StageFault("tts", "stalled", recovered=False))
-        self._fire(Trigger.STALLED)
-        self._out += [FlushReply(turn.number, reply.epoch), CancelReply(turn.number, reply.epoch)]
-        self.epoch += 1
-        self._finish(turn, "failed")
-        self.turn = None
-
-    # -------------------------------------------------------------------------------- the speaker
-    def _playback_started(self, fact: PlaybackStarted) -> None:
-        current = self._current(fact.epoch)
-        if current is not None and current[1].released:
-            turn, reply = current
-            self._progress_us = self._now_us
-            # A clock that was mapped a little wrong must not tell of sound before it was sent.
-            earliest_us = reply.marks.get("first_frame_sent", reply.marks["gate_open"])
-            reply.marks.setdefault("playback_start", max(fact.at_us, earliest_us))
-            turn.rtt_us = fact.rtt_us
-
-    def _playback_progress(self, fact: PlaybackProgress) -> None:
-        flush = self._flush
-        if flush is not None and fact.epoch == flush.epoch:
-            reply = self._replying(flush.turn)
-            self._heard_up_to(reply, fact.samples)
-            if fact.kind == "flushed":
-                reply.marks["flush_ack"] = self._now_us
-                barge_in = flush.turn.barge_ins[-1]
-                barge_in.yield_us = self._now_us - barge_in.onset_us
-                self._resolve_flush()
-            return
-        current = self._current(fact.epoch)
-        if current is None:
-            return
-        turn, reply = current
-        if not reply.released:
-            self.stale += 1  # nobody can have heard it
-            return
-        self._heard_up_to(reply, fact.samples)
-        if fact.kind == "ended" and reply.complete:
-            self._playback_ended(turn)
-
-    def _heard_up_to(self, reply: Reply, samples: int) -> None:
-        bound = samples if reply.total_samples is None else min(samples, reply.total_samples)
-        if bound > reply.heard_samples:
-            reply.heard_samples = bound
-            self._progress_us = self._now_us
-
-    def _playback_ended(self, turn: Turn) -> None:
-        if not self._fire(Trigger.PLAYBACK_ENDED):
-            return
-        reply, over = self._replying(turn), self._over
-        reply.marks["playback_end"] = self._now_us
-        verdicts = {barge_in.verdict for barge_in in turn.barge_ins}
-        if "open" in verdicts:
-            self._judge(turn, "outlived", "the reply had ended")
-        failed = bool(reply.failure) or (reply.canned and turn.apologies > 0)
-        self._finish(turn, "failed" if failed else "resumed" if "rejected" in verdicts else "completed")
-        self.turn, self._over = over, None
-        if over is not None and over.ended:
-            self._fire(Trigger.ENDPOINT, "ended before")
-            self._weigh_words()
-
-    # ------------------------------------------------------------------------------------ cutting
-    def _judge(self, turn: Turn, verdict: str, reason: str) -> None:
-        """Note the verdict on the last sound over this turn's reply."""
-        if not turn.barge_ins or turn.barge_ins[-1].verdict != "open":  # taken by the talk key or by typing
-            turn.barge_ins.append(BargeIn(self._now_us, self.leaf.state))
-        barge_in = turn.barge_ins[-1]
-        barge_in.verdict = verdict  # type: ignore[assignment]  # one of the literals
-        barge_in.reason = reason
-        barge_in.verdict_us = self._now_us - barge_in.onset_us
-
-    def _cut_off(self, cut: Turn, reason: str) -> None:
-        """Flush first, then cancel; the cut turn waits for the browser's word on what was heard."""
-        reply = self._replying(cut)
-        self._judge(cut, "confirmed", reason)
-        reply.marks["flush_sent"] = self._now_us
-        self._out += [FlushReply(cut.number, reply.epoch), CancelReply(cut.number, reply.epoch)]
-        self.epoch += 1
-        self.turn, self._over = self._over, None
-        self._flush = PendingFlush(cut, reply.epoch, self._now_us + self.rules.flush_ack_us)
-
-    def _resolve_flush(self) -> None:
-        """Settle a cut-off turn by what is known to have been heard of it; not one sample: its question goes on."""
-        flush, self._flush = self._flush, None
-        if flush is None:
-            return
-        cut, rest = flush.turn, self.turn
-        unheard = self._replying(cut).heard_samples == 0 and cut.origin != "agent"
-        if unheard and rest is not None and rest.reply is None and self.leaf is not Leaf.CLOSED:
-            self._reopen(cut, rest)
-        else:
-            self._finish(cut, "interrupted")
-        if self.leaf is Leaf.THINKING and self.turn is not None and self.turn.reply is None:
-            self._start_reply()
-        self._weigh_words()
-
-    def _go_on(self, cut: Turn, rest: Turn) -> None:
-        """In thinking the user went on: with the same question, or, if the agent was about to speak first, with one."""
-        self._judge(cut, "confirmed", "nothing was heard")
-        if cut.origin == "agent":
-            self._drop_reply(cut)
-            self._finish(cut, "discarded")
-            self.turn, self._over = rest, None
-        else:
-            self._reopen(cut, rest)
-
-    def _reopen(self, turn: Turn, rest: Turn) -> None:
-        """The user went on before anything was heard: one turn, its words joined, one reply to all of it."""
-        self._drop_reply(turn)
-        turn.join(rest)
-        for item in rest.items:
-            if item.key in self._items:
-                self._items[item.key] = (turn, item)
-        self._finish(rest, "reopened")
-        self.turn = turn
-        if self._over is rest:  # else somebody is speaking over the reply that is about to be made
-            self._over = None
-        self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=False))
-
-    def _settle_late(self) -> None:
-        """Whatever may still come of a sound that was taken for nothing, it is over now."""
-        if self._late is not None:
-            late, self._late = self._late, None
-            self._finish(late, "discarded")
-
-    def _leave(self, trigger: Trigger, fact: Left) -> None:
-        """Close the session from any leaf: every turn gets its last word, and the driver ends everything."""
-        self._fire(trigger, fact.reason)
-        self._settle_late()
-        self._resolve_flush()
-        for turn in (self.turn, self._over):
-            if turn is not None:
-                if turn.reply is not None:
-                    self._out.append(CancelReply(turn.number, turn.reply.epoch))
-                self._finish(turn, "interrupted" if turn.text else "discarded")
-        self.turn = self._over = None
-        self._out.append(EndSession(fact.code, fact.reason, fact.message, fact.hint))
+    def _promote(self, turn: Turn, reply: Reply) -> None:
+        """In thinking: the turn ended as expected, and the early reply is the reply."""
+        turn.guess_step(Step.HIT)
+        turn.speculation.hit = True
+        ahead_us = self._now_us - reply.started_us
+        turn.speculation.saved_us = min(ahead_us, reply.ready_us - reply.started_us) if reply.ready_us else ahead_us
+        self._out.append(PromoteReply(turn.number, reply.epoch))
+        if reply.ready_us:
+            self._release(turn, reply)

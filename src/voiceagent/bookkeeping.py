@@ -1,14 +1,30 @@
 """What a conversation keeps: its position in the table, its turns and items, its past, and the effects it asks for."""
 
+from collections import deque
 from dataclasses import dataclass
 
 from voiceagent import protocol
-from voiceagent.events import CommitItem, Effect, OpenItem, Record, Send
+from voiceagent.events import CommitItem, Effect, OpenItem, PauseAfter, Record, Send
+from voiceagent.lexicon import Lexicon
+from voiceagent.patience import Patience
 from voiceagent.recording import Recorder, farewell
 from voiceagent.rules import Rules
+from voiceagent.speculation import Budget
 from voiceagent.states import Leaf, Position, Refused, Trigger, rulebook
 from voiceagent.timeline import Origin, Outcome
 from voiceagent.turns import Item, PastTurn, Reply, Turn
+
+CRACKLES = 3
+CRACKLES_US = 10_000_000
+"""After so many false sounds in so much time a sound must be speech before it holds a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was heard last of the agent, and when that ended."""
+
+    text: str
+    until_us: int
 
 
 @dataclass(slots=True)
@@ -35,6 +51,20 @@ class Bookkeeping:
         self._voice_onset_us: int | None = None  # while somebody speaks
         self._speech_end_us = now_us  # of the last voice
         self._progress_us = now_us  # when the reply last showed a sign of life
+        self._passed_us: int | None = None  # onset of a voice over a reply that was taken for somebody else's
+        self._false_sounds: deque[int] = deque(maxlen=CRACKLES)  # when sounds over replies turned out to be nothing
+        self._said = Said("", now_us)
+        self._unanswered = 0  # questions of the agent whether one is still there
+        self._lexicon = Lexicon.of(rules.language)
+        self._patience = Patience(
+            endpoint_ms=rules.endpoint_us // 1000, adapts=rules.endpoint_adapts, dial=rules.patience,
+            lexicon=self._lexicon,
+        )  # fmt: skip
+        self._budget = Budget(
+            enabled=rules.speculate, pause_us=rules.pause_us, wait_us=rules.endpoint_us,
+            per_turn=rules.speculations_per_turn, per_min=rules.speculations_per_min, now_us=now_us,
+        )  # fmt: skip
+        self._pause_us = rules.pause_us  # what the ears were last told
         self._tokens = 0
         self._now_us = now_us
         self._out: list[Effect] = []
@@ -74,6 +104,7 @@ class Bookkeeping:
             for turn in (self.turn, self._over):
                 if turn is not None:
                     turn.path.append(target.value)
+            self._tell_pause()
             since_ms = (self._now_us - self._recorder.began_us) / 1000
             self._send(
                 protocol.State(
@@ -83,30 +114,47 @@ class Bookkeeping:
             )  # fmt: skip
         return True
 
+    def _tell_pause(self) -> None:
+        """Tell the ears after which pause a guess is worth its cost; over a reply the verdict wants the words at once."""
+        own_turn = self.leaf in (Leaf.LISTENING, Leaf.TRANSCRIBING_OPEN, Leaf.TRANSCRIBING_ENDED)
+        pause_us = self._budget.pause_us if own_turn and self.rules.speculate else self.rules.pause_us
+        if pause_us != self._pause_us:
+            self._pause_us = pause_us
+            self._out.append(PauseAfter(pause_us))
+
     def _leaf_deadline_us(self) -> int | None:
         """When the leaf's own deadline is due; None once closed."""
         rules, entered_us = self.rules, self._recorder.entered_us
         match self.leaf:
             case Leaf.LISTENING:
-                due_us: int | None = entered_us + rules.idle_us
+                asks = not self._unanswered and 0 < rules.ask_after_us < rules.idle_us
+                due_us: int | None = entered_us + (rules.ask_after_us if asks else rules.idle_us)
             case Leaf.TRANSCRIBING_OPEN:
                 due_us = entered_us + rules.max_turn_us
             case Leaf.TRANSCRIBING_ENDED:
                 due_us = entered_us + rules.stt_timeout_us
             case Leaf.THINKING:
                 reply = self.turn.reply if self.turn is not None else None
-                due_us = (entered_us if reply is None else reply.started_us) + rules.reply_timeout_us
+                due_us = (entered_us if reply is None else max(entered_us, reply.started_us)) + rules.reply_timeout_us
             case Leaf.SPEAKING:
                 due_us = self._progress_us + rules.stall_timeout_us
             case Leaf.CLOSED:
                 due_us = None
-            case _:  # a barge-in: while it is voiced it may last, and after that it may be nothing
-                if self._voice_onset_us is not None:
-                    due_us = max(self._voice_onset_us, entered_us) + rules.barge_in_us
-                else:
-                    due_us = max(self._speech_end_us, entered_us) + rules.resume_after_us
-                due_us = min(due_us, entered_us + rules.verdict_us)
+            case _:
+                due_us = self._verdict_due_us()
         return due_us
+
+    def _verdict_due_us(self) -> int:
+        """When a sound over a reply is judged without words: noise soon, voice once it has lasted, silence after speech."""
+        rules, entered_us, over = self.rules, self._recorder.entered_us, self._over
+        if over is None or not over.speech:
+            due_us = entered_us + rules.unconfirmed_us
+        elif self._voice_onset_us is not None:
+            lasting_us = rules.barge_in_us if self.leaf is Leaf.BARGE_IN_SPEAKING else rules.barge_in_thinking_us
+            due_us = self._voice_onset_us + max(0, lasting_us - over.voiced_us)
+        else:
+            due_us = max(self._speech_end_us, entered_us) + rules.resume_after_us
+        return min(due_us, entered_us + rules.verdict_us)
 
     def _send(self, message: protocol.Message) -> None:
         self._out.append(Send(message))
@@ -124,22 +172,26 @@ class Bookkeeping:
 
     def _new_turn(self, origin: Origin, started_us: int, parent: int | None = None) -> Turn:
         """Begin a turn, or go on with a sound that was taken for nothing while its words are still to come."""
-        if self._late is not None and origin != "agent":
-            late, self._late = self._late, None
+        late, self._late = self._late, None
+        if late is not None and origin != "agent" and (late.text or late.waits_for_words):
             late.ended = False
             return late
+        if late is not None:
+            self._finish(late, "discarded")
+        self._budget.next_turn()
         turn = Turn(self._next_turn, origin, started_us, parent)
         turn.marks["speech_start"] = started_us
         self._next_turn += 1
         return turn
 
-    def _open_item(self, turn: Turn, from_us: int) -> None:
+    def _open_item(self, turn: Turn, from_us: int, *, again: bool = False) -> None:
         if turn.open_item is None:
             item = Item(self._next_item)
             self._next_item += 1
+            turn.onset_us = from_us
             turn.parts.append(item)
             self._items[item.key] = (turn, item)
-            self._out.append(OpenItem(turn.number, item.key, from_us))
+            self._out.append(OpenItem(turn.number, item.key, from_us, again))
 
     def _commit(self, turn: Turn) -> None:
         item = turn.open_item
@@ -164,6 +216,8 @@ class Bookkeeping:
         for item in turn.items:
             self._items.pop(item.key, None)
         heard = turn.reply.heard if turn.reply is not None else ""
+        if heard:
+            self._said = Said(heard, self._now_us)
         if outcome != "discarded" and (turn.text or heard):
             interrupted = turn.reply is not None and bool(heard) and not turn.reply.complete
             self.past.append(PastTurn(turn.number, turn.text, heard, interrupted))

@@ -2,17 +2,20 @@
 
 It has no clock, no task and no socket. The driver calls `Conversation.handle` with each fact and the time, runs the
 effects in their order, and calls it with `Tick` when `Conversation.deadline_us` is reached. Every decision is one trigger
-put to the rulebook. The class is built in four layers, each of which calls only down: `bookkeeping` (turns, items,
-records), `answering` (the reply), `weighing` (words and verdicts), and here the user's voice, keys and the clock.
+put to the rulebook. The class is built in five layers, each of which calls only down: `bookkeeping` (turns, items,
+records), `answering` (replies, early ones too), `playing` (what is heard of them), `weighing` (words and verdicts), and
+here the user's voice, keys and the clock.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from voiceagent import protocol
+from voiceagent.bookkeeping import CRACKLES, CRACKLES_US
 from voiceagent.events import (
     AgentSays,
     Effect,
+    EndOfTurn,
     Fact,
     FinalTranscript,
     HoldReply,
@@ -22,23 +25,35 @@ from voiceagent.events import (
     PlaybackStarted,
     ReplyAudible,
     ReplyDone,
+    ReplyDropped,
     ReplyFailed,
     ReplyMark,
     ReplyPhrase,
     ReplyReady,
+    ReplyWords,
+    SoundOff,
+    SoundOn,
+    StartFiller,
     SttFailed,
     TalkKey,
     TextSubmitted,
     Tick,
+    Tuned,
     VoiceEnded,
     VoiceOn,
     VoicePaused,
     VoiceResumed,
 )
+from voiceagent.playing import FAREWELLS
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import BargeIn, Origin
 from voiceagent.turns import Turn
 from voiceagent.weighing import BARGE_IN, Weighing
+
+CUT_WORD_US = 200_000
+"""A shorter pause may be inside a word: what was transcribed up to it is not to be trusted."""
+TAKE_BACK_US = 8_000_000
+"""So far back the microphone's audio is kept to be transcribed anew."""
 
 
 class Conversation(Weighing):
@@ -60,64 +75,133 @@ class Conversation(Weighing):
     def deadline_us(self) -> int | None:
         """When `Tick` is due; None once closed."""
         leaf_us = self._leaf_deadline_us()
-        if leaf_us is not None and self._flush is not None:
-            return min(leaf_us, self._flush.deadline_us)
-        return leaf_us
+        if leaf_us is None:
+            return None
+        flush_us = leaf_us if self._flush is None else self._flush.deadline_us
+        return min(leaf_us, flush_us, self._filler_due_us() or leaf_us)
 
     # --------------------------------------------------------------------------- the user's voice
-    def _voice_on(self, fact: VoiceOn) -> None:
-        self._hear(fact.onset_us)
+    def _sound_on(self, fact: SoundOn) -> None:
+        """Something is loud over the reply: hold it before it is known what it is."""
+        if self.leaf in (Leaf.THINKING, Leaf.SPEAKING) and self.rules.barge_in and not self._crackles():
+            self._speak_over(fact.onset_us, "sound").speech = False
 
-    def _hear(self, onset_us: int) -> None:
+    def _sound_off(self, _: SoundOff) -> None:
+        if self.leaf in BARGE_IN and self._over is not None and not self._over.speech:
+            self._reject("noise")
+
+    def _crackles(self) -> bool:
+        """Whether the room is so full of sounds that only speech may hold a reply."""
+        false = self._false_sounds
+        return len(false) == CRACKLES and self._now_us - false[0] < CRACKLES_US
+
+    def _voice_on(self, fact: VoiceOn) -> None:
+        self._unanswered = 0
+        if self._is_aside(fact.level_db) and self.leaf in (Leaf.THINKING, Leaf.SPEAKING, *BARGE_IN):
+            self._pass_over(fact.onset_us)
+        else:
+            self._hear(fact.onset_us)
+
+    def _pass_over(self, onset_us: int) -> None:
+        """Somebody in the room speaks over the reply, but it does not sound like the caller."""
+        if self.leaf in BARGE_IN and self._over is not None and self._over.speech:
+            self._voice_onset_us = onset_us  # the caller speaks as well
+            return
+        self._passed_us = onset_us
+        if self.leaf in BARGE_IN:
+            self._reject("side speech")
+
+    def _hear(self, onset_us: int, *, again: bool = False) -> None:
         """Somebody speaks, for the first time or again."""
         leaf = self.leaf
         if not self.rules.barge_in and leaf in (Leaf.THINKING, Leaf.SPEAKING):
             return  # half-duplex: while the agent has the floor nobody else is heard
         self._voice_onset_us = onset_us
+        self._passed_us = None
         if leaf is Leaf.LISTENING:
             turn = self.turn = self._new_turn("user", onset_us)
             self._fire(Trigger.VOICE_ON)
         elif leaf in (Leaf.THINKING, Leaf.SPEAKING):
-            turn = self._over = self._new_turn("user", onset_us, parent=self._floor().number)
-            self._fire(Trigger.VOICE_ON)
-            self._hold(self._floor(), leaf, onset_us)
+            turn = self._speak_over(onset_us, "speech")
         else:
-            self._fire(Trigger.VOICE_ON)
             turn = self._over if leaf in BARGE_IN and self._over is not None else self._floor()
+            self._drop_guess(turn)
+            self._fire(Trigger.VOICE_ON, "" if turn.speech else "speech")
             turn.ended = False
-        self._open_item(turn, onset_us)
+        turn.speech = True
+        self._open_item(turn, onset_us, again=again)
 
-    def _hold(self, turn: Turn, over: Leaf, onset_us: int) -> None:
-        barge_in = BargeIn(onset_us, over.state)
+    def _speak_over(self, onset_us: int, what: str) -> Turn:
+        """Sound over a reply: a tentative turn beside the reply's own, and the reply stands still."""
+        turn, leaf = self._floor(), self.leaf
+        over = self._over = self._new_turn("user", onset_us, parent=turn.number)
+        self._fire(Trigger.VOICE_ON, what)
+        barge_in = BargeIn(onset_us, leaf.state)
         turn.barge_ins.append(barge_in)
-        if over is Leaf.SPEAKING:
+        if leaf is Leaf.SPEAKING:
             reply = self._replying(turn)
             barge_in.hold_us = self._now_us - onset_us
             reply.marks |= {"barge_in_onset": onset_us, "hold_sent": self._now_us}
             self._out.append(HoldReply(turn.number, reply.epoch))
+        elif turn.filler:
+            self._out.append(HoldReply(turn.number, turn.filler))
+        return over
 
     def _voice_resumed(self, fact: VoiceResumed) -> None:
+        if self._passed_us is not None:
+            return
         if self.leaf in (Leaf.TRANSCRIBING_OPEN, *BARGE_IN):
             turn = self._over if self._over is not None else self._floor()
             turn.pauses_ms.append(fact.silence_us // 1000)
+            self._patience.pause(fact.silence_us // 1000)
+            if fact.silence_us < CUT_WORD_US and self._take_back(turn):
+                return
         self._hear(self._now_us)
+
+    def _take_back(self, turn: Turn) -> bool:
+        """The pause may have been inside a word: the last item goes on, and what was made of its half is void."""
+        item = turn.items[-1] if turn.items else None
+        if item is None or not item.committed or self._now_us - turn.onset_us > TAKE_BACK_US:
+            return False
+        self._items.pop(item.key, None)
+        turn.parts.remove(item)
+        self._hear(turn.onset_us, again=True)
+        self._voice_onset_us = self._now_us
+        return True
 
     def _voice_paused(self, fact: VoicePaused) -> None:
         self._voice_onset_us = None
         self._speech_end_us = fact.speech_end_us
-        if self.leaf is Leaf.TRANSCRIBING_OPEN:
-            self._floor().marks["pause_noticed"] = self._now_us
+        if self._passed_us is not None and self.leaf in (Leaf.THINKING, Leaf.SPEAKING):
+            if fact.level_db is None or self._is_aside(fact.level_db):
+                return
+            self._hear(self._passed_us)  # it began softly, but it is the caller after all
+            self._voice_onset_us = None
+        turn = self._over if self._over is not None else self.turn
         self._fire(Trigger.PAUSE)
-        if self.leaf in BARGE_IN and self._over is not None:
-            self._commit(self._over)  # the verdict needs its words
+        if turn is None or self.leaf not in (Leaf.TRANSCRIBING_OPEN, *BARGE_IN):
+            return
+        turn.marks["pause_noticed"] = self._now_us
+        turn.voicing_us, turn.level_db = fact.voiced_us, fact.level_db
+        self._commit(turn)  # the words so far are wanted: for the verdict, for the wait, for an early reply
+        turn.wait = None  # the ears began anew when the voice did
+        self._set_wait(turn)
+        if turn is self._over:
+            self._judge_words(turn)
+        else:
+            self._weigh_words()
 
     def _voice_ended(self, fact: VoiceEnded) -> None:
-        self._voice_onset_us = None
+        self._voice_onset_us = self._passed_us = None
         self._speech_end_us = fact.speech_end_us
         if self.leaf not in (Leaf.TRANSCRIBING_OPEN, *BARGE_IN):
+            if self._late is not None:
+                self._late.ended = True
+                self._settle_late_if_done()
             return
         turn = self._over if self._over is not None else self._floor()
         turn.voiced_us += fact.voiced_us
+        turn.voicing_us = 0
         if turn.talk_key:
             return  # the key ends it
         turn.marks |= {
@@ -128,8 +212,12 @@ class Conversation(Weighing):
         self._commit(turn)
         self._weigh_words()
 
+    def _tuned(self, fact: Tuned) -> None:
+        self._patience.dial = fact.patience
+
     # ---------------------------------------------------------------------------- keys and typing
     def _talk_key(self, fact: TalkKey) -> None:
+        self._unanswered = 0
         self._voice_onset_us = None  # the key says who speaks; the endpointer begins anew at both of its edges
         if fact.down:
             turn = self._take_floor(Trigger.PTT_DOWN, "user")
@@ -144,6 +232,7 @@ class Conversation(Weighing):
             self._weigh_words()
 
     def _text_submitted(self, fact: TextSubmitted) -> None:
+        self._unanswered = 0
         turn = self._take_floor(Trigger.TEXT_SUBMITTED, "text")
         turn.parts.append(fact.text)
         turn.marks["speech_end"] = self._now_us
@@ -178,27 +267,36 @@ class Conversation(Weighing):
         elif leaf in BARGE_IN:
             self._confirm(trigger, "taken")
         else:
+            self._drop_guess(self._floor())
             self._fire(trigger)
         return self._floor()
 
     def _agent_says(self, fact: AgentSays) -> None:
         if self.leaf is Leaf.LISTENING:
-            self._settle_late()
-            self.turn = self._new_turn("agent", self._now_us)
-            self._fire(Trigger.AGENT_TURN)
-            self._start_reply(fact.text)
+            self._speak_first(fact.text)
+
+    def _speak_first(self, text: str, reason: str = "") -> Turn:
+        self._settle_late()
+        turn = self.turn = self._new_turn("agent", self._now_us)
+        self._fire(Trigger.AGENT_TURN, reason)
+        self._start_reply(text)
+        return turn
 
     # --------------------------------------------------------------------------- time and leaving
     def _tick(self, _: Tick) -> None:
         if self._flush is not None and self._now_us >= self._flush.deadline_us:
             self._resolve_flush()
+        filler_us = self._filler_due_us()
+        if filler_us is not None and self._now_us >= filler_us:
+            self._fill()
         due_us = self._leaf_deadline_us()
-        if due_us is None or self._now_us < due_us:
-            return
+        if due_us is not None and self._now_us >= due_us:
+            self._leaf_is_late()
+
+    def _leaf_is_late(self) -> None:
         match self.leaf:
             case Leaf.LISTENING:
-                message, hint = "Nobody has spoken for a while.", "Press Start to go on."
-                self._leave(Trigger.IDLE, Left("idle", protocol.Close.TIMEOUT, message, hint))
+                self._idle()
             case Leaf.TRANSCRIBING_OPEN:
                 turn = self._floor()
                 self._end_of_speech(turn)
@@ -211,16 +309,50 @@ class Conversation(Weighing):
                 self._reply_late(self._floor())
             case Leaf.SPEAKING:
                 self._stalled(self._floor())
+            case _ if self._over is None or not self._over.speech:
+                self._reject("no speech")
             case _ if self._voice_onset_us is not None:
                 self._confirm_by("voiced")
             case _:
                 self._reject("silence")
+
+    def _idle(self) -> None:
+        """In listening: nobody has spoken for long. Ask once; after more silence say goodbye, and end."""
+        rules = self.rules
+        if not self._unanswered and rules.ask and 0 < rules.ask_after_us < rules.idle_us:
+            self._unanswered += 1
+            self._speak_first(rules.ask, "silence")
+        elif rules.farewell:
+            self._speak_first(rules.farewell, "silence").farewell = "idle"
+        else:
+            message, hint = FAREWELLS["idle"]
+            self._leave(Trigger.IDLE, Left("idle", protocol.Close.TIMEOUT, message, hint))
+
+    def _filler_due_us(self) -> int | None:
+        """When the wait for the reply has lasted so long that it is to be bridged; None if it is not, or was."""
+        turn, rules = self.turn, self.rules
+        if self.leaf is not Leaf.THINKING or not rules.filler or turn is None or turn.fillers or turn.origin == "agent":
+            return None
+        if turn.reply is None or turn.reply.ready or turn.reply.canned:
+            return None
+        return turn.marks.get("endpoint", self._recorder.entered_us) + rules.filler_after_us
+
+    def _fill(self) -> None:
+        turn = self._floor()
+        turn.fillers += 1
+        turn.filler = self._replying(turn).epoch - 1
+        self._fire(Trigger.FILL)
+        self._out.append(StartFiller(turn.number, turn.filler, self.rules.filler))
 
     def _left(self, fact: Left) -> None:
         self._leave(Trigger.LEAVE, fact)
 
 
 _ACTS: dict[type, Callable[[Conversation, Any], None]] = {
+    SoundOn: Conversation._sound_on,
+    SoundOff: Conversation._sound_off,
+    EndOfTurn: Conversation._end_of_turn,
+    Tuned: Conversation._tuned,
     VoiceOn: Conversation._voice_on,
     VoiceResumed: Conversation._voice_resumed,
     VoicePaused: Conversation._voice_paused,
@@ -236,8 +368,10 @@ _ACTS: dict[type, Callable[[Conversation, Any], None]] = {
     ReplyMark: Conversation._reply_mark,
     ReplyPhrase: Conversation._reply_phrase,
     ReplyReady: Conversation._reply_ready,
+    ReplyWords: Conversation._reply_words,
     ReplyAudible: Conversation._reply_audible,
     ReplyDone: Conversation._reply_done,
+    ReplyDropped: Conversation._reply_dropped,
     ReplyFailed: Conversation._reply_failed,
     PlaybackStarted: Conversation._playback_started,
     PlaybackProgress: Conversation._playback_progress,

@@ -7,6 +7,7 @@ A fact says what happened, never what to do about it. Times are microseconds on 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from voiceagent.heard import WordMark
 from voiceagent.protocol import Message
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
@@ -158,6 +159,16 @@ class ReplyPhrase:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyWords:
+    """Where words of the phrase that begins at `first_sample` end; `broken` if its audio ends before it is said."""
+
+    epoch: int
+    first_sample: int
+    marks: tuple[WordMark, ...]
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyReady:
     """The first audio of the reply waits at the gate."""
 
@@ -224,7 +235,7 @@ Fact = (
     SoundOn | SoundOff | VoiceOn | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
     | TextSubmitted | TalkKey | Left | AgentSays | Tick
     | PartialTranscript | FinalTranscript | SttFailed
-    | ReplyMark | ReplyPhrase | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
+    | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
     | PlaybackStarted | PlaybackProgress
 )  # fmt: skip
 
@@ -239,11 +250,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """From `from_us` on (less the pre-roll, never twice) the microphone's audio belongs to this item of the STT."""
+    """From `from_us` on (less the pre-roll) the microphone's audio belongs to this item of the STT.
+
+    No audio belongs to two items, but where it is sent `again`: then the item before counts no more.
+    """
 
     turn: int
     item: int
     from_us: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

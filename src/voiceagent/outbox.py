@@ -61,6 +61,7 @@ class Outbox:
         on_first_frame: Callable[[int, int], None],
         on_playing: Callable[[int, bytes], None],
         on_silent: Callable[[], None],
+        on_resumed: Callable[[int], None],
     ) -> None:
         self._send = send
         self._now_us = now_us
@@ -69,6 +70,7 @@ class Outbox:
         self._on_first_frame = on_first_frame  # epoch, time
         self._on_playing = on_playing  # when it is believed to be played, audio
         self._on_silent = on_silent  # the speaker will play no more of what went out
+        self._on_resumed = on_resumed  # it plays what was held, so much later
         self._control: deque[protocol.Message] = deque()
         self._wake = asyncio.Event()
         self._streams: dict[int, _Stream] = {}
@@ -91,14 +93,19 @@ class Outbox:
 
     async def audio(self, epoch: int, pcm: bytes) -> None:
         """Add audio to the epoch and wait while there is too much; audio of an epoch that was dropped is dropped."""
+        self.put_audio(epoch, pcm)
         stream = self._streams.get(epoch)
         if stream is None:
             return
-        stream.audio += pcm
-        self._wake.set()
         while epoch in self._streams and len(stream.audio) > MAX_WAITING_SAMPLES * 2:
             stream.room.clear()
             await stream.room.wait()
+
+    def put_audio(self, epoch: int, pcm: bytes) -> None:
+        """Add audio to the epoch without waiting: for what is short."""
+        if (stream := self._streams.get(epoch)) is not None:
+            stream.audio += pcm
+            self._wake.set()
 
     def complete(self, epoch: int, samples: int) -> None:
         """The epoch has so many samples in all: after the last one the browser is told."""
@@ -133,7 +140,9 @@ class Outbox:
         """Go on from where it was held."""
         stream = self._streams.get(epoch)
         if stream is not None and stream.held_at is not None:
-            stream.base_us = self._now_us() - samples_to_us(stream.held_at)
+            base_us = self._now_us() - samples_to_us(stream.held_at)
+            self._on_resumed(base_us - stream.base_us)
+            stream.base_us = base_us
             stream.held_at = None
             self.put(protocol.Resume(turn=stream.turn, epoch=epoch))
 

@@ -10,8 +10,19 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from voiceagent.audio import OddBytes, first_audible_sample, strip_wav_header
-from voiceagent.events import Fact, ReplyAudible, ReplyDone, ReplyFailed, ReplyMark, ReplyPhrase, ReplyReady, Stage
+from voiceagent.audio import OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
+from voiceagent.events import (
+    Fact,
+    ReplyAudible,
+    ReplyDone,
+    ReplyFailed,
+    ReplyMark,
+    ReplyPhrase,
+    ReplyReady,
+    ReplyWords,
+    Stage,
+)
+from voiceagent.heard import WordMark
 from voiceagent.outbox import Outbox
 from voiceagent.phrases import PhraseCutter
 from voiceagent.stages.clients import NAMES
@@ -37,9 +48,32 @@ class _Speech:
     """One phrase on its way to becoming audio; its chunks end with None, or with what went wrong."""
 
     text: str
-    chunks: asyncio.Queue[bytes | StageError | None] = field(
+    chunks: asyncio.Queue[bytes | WordMark | StageError | None] = field(
         default_factory=lambda: asyncio.Queue(maxsize=CHUNKS_AHEAD)
     )
+
+
+class _Sound:
+    """Where the sound of a phrase begins and ends, where the synthesiser tells nothing of its words."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._samples = 0
+        self._last = 0  # audible sample
+
+    def feed(self, pcm: bytes) -> list[WordMark]:
+        """Take in more audio; the silence before the first sound is told once it is over."""
+        marks = []
+        if not self._last and (first := first_audible_sample(pcm)) is not None:
+            marks = [WordMark(0, self._samples + first)]
+        if (last := last_audible_sample(pcm)) is not None:
+            self._last = self._samples + last
+        self._samples += len(pcm) // 2
+        return marks
+
+    def end(self) -> list[WordMark]:
+        """The audio is complete: the text was said where the sound ended."""
+        return [WordMark(len(self._text), self._last)] if self._last else []
 
 
 class ReplyAttempt:
@@ -62,10 +96,25 @@ class ReplyAttempt:
         self._speeches: asyncio.Queue[_Speech | None] = asyncio.Queue(maxsize=1)  # one is played, one is prepared
         self._samples = 0
         self._usage: dict[str, int] = {}
+        self._promoted = asyncio.Event()
+        self.tokens = 0  # that the model wrote
+        self.characters = 0  # that speech was asked for
         self._marked: set[str] = set()
 
+    @property
+    def promoted(self) -> bool:
+        """Whether its turn has ended as expected."""
+        return self._promoted.is_set()
+
+    def promote(self) -> None:
+        """The turn has ended as expected: make all of it."""
+        self._promoted.set()
+
     async def run(self, messages: Sequence[Mapping[str, Any]], canned: str) -> None:
-        """Make the reply from `messages` by the model, or from the `canned` words as they stand."""
+        """Make the reply from `messages` by the model, or from the `canned` words as they stand.
+
+        Until it is promoted no function is called, and only the first phrase becomes speech.
+        """
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._spawn(self._write(messages, canned))
@@ -109,6 +158,7 @@ class ReplyAttempt:
                 for name, count in delta.usage.items():
                     self._usage[name] = self._usage.get(name, 0) + count
                 if delta.text:
+                    self.tokens += 1
                     self._mark("llm_first_token")
                     yield delta.text
             if not calls:
@@ -121,6 +171,7 @@ class ReplyAttempt:
             for call in calls
         ]
         results = []
+        await self._promoted.wait()
         for call in calls:
             tool = self._tools.get(call.name)
             text = await tool.call(call.arguments) if tool is not None else "Error: there is no such function."
@@ -155,8 +206,10 @@ class ReplyAttempt:
                 speech.chunks.put_nowait(phrase)
             else:
                 speech = _Speech(phrase)
+                self.characters += len(phrase)
                 self._spawn(self._fetch(speech))
             await self._speeches.put(speech)
+            await self._promoted.wait()
         await self._speeches.put(None)
 
     async def _fetch(self, speech: _Speech) -> None:
@@ -192,17 +245,35 @@ class ReplyAttempt:
 
     async def _play_phrase(self, speech: _Speech) -> StageError | None:
         whole, first_sample, begun = OddBytes(), self._samples, False
+        told, sound = False, _Sound(speech.text)
+        marks: list[WordMark] = []
         while (chunk := await speech.chunks.get()) is not None:
             if isinstance(chunk, StageError):
+                if begun:
+                    self._post(ReplyWords(self.epoch, first_sample, tuple(marks), broken=True))
                 return chunk
+            if isinstance(chunk, WordMark):
+                told = True
+                marks.append(chunk)
+                continue
             pcm = whole.align(chunk if begun else strip_wav_header(chunk))
             if not pcm:
                 continue
             if not begun:
                 self._post(ReplyPhrase(self.epoch, speech.text, first_sample))
                 begun = True
+            if not told:
+                marks += sound.feed(pcm)
+            self._tell_words(first_sample, marks)
             await self._put(pcm)
+        if begun:
+            self._tell_words(first_sample, marks if told else sound.end())
         return None
+
+    def _tell_words(self, first_sample: int, marks: list[WordMark]) -> None:
+        if marks:
+            self._post(ReplyWords(self.epoch, first_sample, tuple(marks)))
+            marks.clear()
 
     async def _put(self, pcm: bytes) -> None:
         first = self._samples == 0

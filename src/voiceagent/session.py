@@ -6,12 +6,13 @@ more while a reply is made. All of them live in one task group, so that when one
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from voiceagent import protocol
+from voiceagent.attempts import Attempts
 from voiceagent.clockmap import ClockMap
 from voiceagent.conversation import Conversation
 from voiceagent.endpointing import Ears, EndpointConfig
@@ -20,6 +21,7 @@ from voiceagent.events import (
     CancelReply,
     CommitItem,
     Effect,
+    EndpointAfter,
     EndSession,
     Fact,
     FlushReply,
@@ -27,16 +29,20 @@ from voiceagent.events import (
     Left,
     OpenGate,
     OpenItem,
+    PauseAfter,
     PlaybackProgress,
     PlaybackStarted,
+    PromoteReply,
     Record,
     ReplyMark,
     ResumeReply,
     Send,
+    StartFiller,
     StartReply,
     TalkKey,
     TextSubmitted,
     Tick,
+    Tuned,
 )
 from voiceagent.microphone import Microphone
 from voiceagent.outbox import Outbox, Overflow
@@ -125,20 +131,20 @@ class Session:
         self._stt = stages.stt(self._post)
         self._mic = Microphone(
             ears, self._stt, self._clock,
-            pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us,
+            pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us, echo_gate=settings.echo_gate,
         )  # fmt: skip
         self._outbox = Outbox(
             socket.send, self._now_us,
             lead_us=settings.lead_ms * 1000, send_timeout_s=settings.send_timeout_s,
             on_first_frame=lambda epoch, at_us: self._post(ReplyMark(epoch, "first_frame_sent", at_us)),
-            on_playing=self._mic.playing, on_silent=self._mic.silent,
+            on_playing=self._mic.playing, on_silent=self._mic.silent, on_resumed=self._mic.resumed,
         )  # fmt: skip
         self._conversation = Conversation(
             Rules.from_settings(settings), self._now_us(), past=past, first_turn=first_turn
         )
         self._timeouts = Timeouts(settings.reply_timeout_s / 2, settings.stall_timeout_s)
         self._group: asyncio.TaskGroup
-        self._attempts: dict[int, asyncio.Task[None]] = {}
+        self._attempts = Attempts(self._outbox, make=self._attempt, spawn=self._spawn, post=self._post)
         self._pings: dict[int, int] = {}
         self._heard_us = self._now_us()  # the browser's last sign of life
         self._frame_us = self._now_us()  # the microphone's last frame
@@ -181,7 +187,8 @@ class Session:
                 self.say(self._settings.greeting)
             await self._decide()
             await self._last_words()
-            for task in (*tasks, *self._attempts.values()):
+            self._attempts.cancel_all()
+            for task in tasks:
                 task.cancel()
         end = self._end or EndSession(protocol.Close.INTERNAL, "unknown", "", "")
         return Ending(
@@ -221,18 +228,26 @@ class Session:
         except Overflow:
             self._post(Left("send_timeout", protocol.Close.TIMEOUT))
 
-    def _effect(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
+    def _effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line an effect
         match effect:
             case Send(message):
                 self._outbox.put(message)
             case Record(record):
                 self._record(self.name, record)
-            case OpenItem(_, item, from_us):
-                self._mic.open_item(item, from_us)
+            case OpenItem(_, item, from_us, again):
+                self._mic.open_item(item, from_us, again=again)
             case CommitItem(_, item):
                 self._mic.commit_item(item)
+            case PauseAfter(silence_us):
+                self._mic.pause_after(silence_us)
+            case EndpointAfter(silence_us):
+                self._mic.endpoint_after(silence_us)
             case StartReply():
-                self._start(effect)
+                self._attempts.start(effect)
+            case PromoteReply(_, epoch):
+                self._attempts.promote(epoch)
+            case StartFiller():
+                self._attempts.fill(effect)
             case OpenGate(_, epoch):
                 self._outbox.open(epoch)
             case HoldReply(_, epoch):
@@ -241,22 +256,19 @@ class Session:
                 self._outbox.resume(epoch)
             case FlushReply(turn, epoch):
                 self._outbox.flush(turn, epoch)
-            case CancelReply(_, epoch):
-                self._outbox.drop(epoch)
-                if (task := self._attempts.pop(epoch, None)) is not None:
-                    task.cancel()
+            case CancelReply(turn, epoch):
+                self._attempts.cancel(turn, epoch)
             case EndSession():
                 self._end = effect
 
-    def _start(self, effect: StartReply) -> None:
-        self._outbox.begin(effect.turn, effect.epoch)
-        attempt = ReplyAttempt(
-            effect.epoch, self._stages, self._outbox,
-            post=self._post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
+    def _attempt(self, epoch: int, post: Callable[[Fact], None]) -> ReplyAttempt:
+        return ReplyAttempt(
+            epoch, self._stages, self._outbox,
+            post=post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
         )  # fmt: skip
-        task = self._group.create_task(attempt.run(effect.messages, effect.canned), name=f"{self.name} reply")
-        self._attempts[effect.epoch] = task
-        task.add_done_callback(lambda _: self._attempts.pop(effect.epoch, None))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._group.create_task(work, name=f"{self.name} reply")
 
     # ------------------------------------------------------------------------------ the socket
     async def _write(self) -> None:
@@ -327,7 +339,7 @@ class Session:
         for fact in self._mic.frame(frame):
             self._post(fact)
 
-    def _take_message(self, message: Any) -> None:  # noqa: C901 - one line a message
+    def _take_message(self, message: Any) -> None:  # noqa: C901, PLR0912 - one line a message
         match message:
             case protocol.Pong(id=number, client_ms=client_ms):
                 sent_us = self._pings.pop(number, None)
@@ -348,6 +360,10 @@ class Session:
             case protocol.Mute(muted=muted):
                 if muted and not self._talking:
                     self._end_speech()
+            case protocol.Tune(patience=patience):
+                self._post(Tuned(patience))
+            case protocol.EchoTest(gain_db=gain_db):
+                self._mic.echo_gain(gain_db)
             case protocol.HangUp():
                 self._post(Left("hung_up"))
             case protocol.Hello():
@@ -392,6 +408,7 @@ def endpoint_config(settings: Settings) -> EndpointConfig:
     return EndpointConfig(
         endpoint_ms=settings.endpoint_ms,
         pause_ms=settings.pause_ms,
+        sound_ms=settings.sound_ms,
         min_speech_ms=settings.min_speech_ms,
         energy_margin_db=settings.energy_margin_db,
         vad_threshold=settings.vad_threshold,

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     tts_model: str = Field("gpt-4o-mini-tts", description="Speech model.")
     tts_voice: str = Field("marin", description="Voice; any string.")
     tts_instructions: str | None = Field(None, description="How to speak, for speech models that take it.")
+    tts_words: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether text to speech is asked for events that tell of words; `auto`: where the twin speaks.",
+    )
     connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to a back-end.")
     stt_timeout_s: float = Field(8.0, gt=0, description="Longest wait for a final transcript after the end of a turn.")
     reply_timeout_s: float = Field(10.0, gt=0, description="Longest wait for the first audio of a reply.")
@@ -109,14 +113,24 @@ class Settings(BaseSettings):
     )
 
     # -- turn-taking: the end of a turn
-    endpoint_ms: int = Field(500, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else.")
+    endpoint_ms: int = Field(
+        500, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else."
+    )
     endpoint_adapts: bool = Field(
         True, description="Whether the wait listens to the words, to the caller's own pauses, and to the dial."
     )
-    patience: float = Field(0.5, ge=0, le=1, description="The dial: 0 answers fast, 1 waits patiently. The page can turn it.")
-    pause_ms: int = Field(100, ge=40, le=5_000, description="Silence that commits what was said and may start a reply early.")
-    speculate: bool = Field(True, description="Whether a reply is prepared, behind the gate, before the turn has ended.")
-    speculations_per_min: int = Field(45, ge=1, description="Replies a session may prepare early, a minute on the average.")
+    patience: float = Field(
+        0.5, ge=0, le=1, description="The dial: 0 answers fast, 1 waits patiently. The page can turn it."
+    )
+    pause_ms: int = Field(
+        100, ge=40, le=5_000, description="Silence that commits what was said and may start a reply early."
+    )
+    speculate: bool = Field(
+        True, description="Whether a reply is prepared, behind the gate, before the turn has ended."
+    )
+    speculations_per_min: int = Field(
+        45, ge=1, description="Replies a session may prepare early, a minute on the average."
+    )
     speculations_per_turn: int = Field(8, ge=1, description="Replies that may be prepared early in one turn.")
     pre_roll_ms: int = Field(
         400, ge=300, le=2_000, description="Audio kept from before speech was noticed, so that no first word is lost."
@@ -132,9 +146,13 @@ class Settings(BaseSettings):
     )
 
     # -- turn-taking: sound over a reply
-    barge_in: bool = Field(True, description="Whether speech interrupts the reply; `false` is half-duplex, for rooms that echo.")
+    barge_in: bool = Field(
+        True, description="Whether speech interrupts the reply; `false` is half-duplex, for rooms that echo."
+    )
     sound_ms: int = Field(60, ge=20, le=1_000, description="Sound over a reply that holds it.")
-    unconfirmed_ms: int = Field(300, ge=100, le=5_000, description="Longest hold by a sound that is not heard as speech.")
+    unconfirmed_ms: int = Field(
+        300, ge=100, le=5_000, description="Longest hold by a sound that is not heard as speech."
+    )
     barge_in_ms: int = Field(
         900, ge=100, le=5_000, description="Speech over a reply being heard that interrupts it even without words."
     )
@@ -143,12 +161,20 @@ class Settings(BaseSettings):
     )
     verdict_ms: int = Field(1_500, ge=200, le=10_000, description="Longest hold before speech over a reply is judged.")
     resume_after_ms: int = Field(
-        250, ge=50, le=5_000, description="Silence after speech over a reply whose words do not come, before it resumes."
+        300,
+        ge=50,
+        le=5_000,
+        description="Silence after speech over a reply whose words do not come, before it resumes.",
     )
     side_speech_db: float = Field(
-        6.0, ge=0, le=40, description="Speech over a reply that is so much quieter than the caller is somebody else; 0: nobody is."
+        6.0,
+        ge=0,
+        le=40,
+        description="Speech over a reply that is so much quieter than the caller is somebody else; 0: nobody is.",
     )
-    echo_gate: bool = Field(True, description="Whether the agent's own voice in the microphone is told from the caller's.")
+    echo_gate: bool = Field(
+        True, description="Whether the agent's own voice in the microphone is told from the caller's."
+    )
     flush_ack_ms: int = Field(
         250, ge=50, le=2_000, description="Longest wait for what was heard before the next request is made."
     )
@@ -157,10 +183,16 @@ class Settings(BaseSettings):
     filler: str = Field(
         "tone", max_length=200, description="Bridges a late reply: `tone`, or words to say; empty: silence."
     )
-    filler_after_ms: int = Field(1_200, ge=100, le=10_000, description="Wait after the end of a turn before the filler.")
-    ask_after_s: float = Field(60.0, ge=0, description="Silence after which the agent asks once whether one is there; 0: never.")
+    filler_after_ms: int = Field(
+        1_200, ge=100, le=10_000, description="Wait after the end of a turn before the filler."
+    )
+    ask_after_s: float = Field(
+        60.0, ge=0, description="Silence after which the agent asks once whether one is there; 0: never."
+    )
     ask: str = Field("Are you still there?", description="What it asks then.")
-    idle_s: float = Field(600.0, gt=0, description="Silence after which the session ends; after the question, further silence.")
+    idle_s: float = Field(
+        600.0, gt=0, description="Silence after which the session ends; after the question, further silence."
+    )
     farewell: str = Field("I will hang up now. Goodbye.", description="What is said before that; empty: nothing.")
 
     # -- playback
@@ -189,6 +221,11 @@ class Settings(BaseSettings):
     def is_local(self) -> bool:
         """Whether the embedded twin answers."""
         return self.backend == "local" or (self.backend == "auto" and self.openai_api_key is None)
+
+    @property
+    def asks_for_words(self) -> bool:
+        """Whether text to speech is asked for events: the service has them without words, the twin with words."""
+        return self.tts_words == "on" or (self.tts_words == "auto" and self.is_local and self.tts_base_url is None)
 
     @property
     def prompt(self) -> str:

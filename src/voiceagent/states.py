@@ -74,6 +74,7 @@ class Trigger(StrEnum):
     STAGE_FAILED = "stage_failed"  # a back-end failed and its retries are spent
     GAVE_UP = "gave_up"  # there is no voice left to say so: the page says it
     AGENT_TURN = "agent_turn"  # the agent speaks first
+    FILL = "fill"  # the reply is late: something else is heard meanwhile
     LEAVE = "leave"  # the browser left, hung up, or the session reached a limit
     # the leaves' deadlines
     IDLE = "idle"
@@ -135,6 +136,7 @@ TABLE: tuple[tuple[Leaf, Trigger, Leaf | None], ...] = (
     (Leaf.THINKING, Trigger.STAGE_FAILED, STAY),
     (Leaf.THINKING, Trigger.GAVE_UP, Leaf.LISTENING),
     (Leaf.THINKING, Trigger.REPLY_LATE, STAY),
+    (Leaf.THINKING, Trigger.FILL, STAY),
     # -- speaking: the reply is being heard
     (Leaf.SPEAKING, Trigger.VOICE_ON, Leaf.BARGE_IN_SPEAKING),
     (Leaf.SPEAKING, Trigger.ITEM_FINAL, STAY),
@@ -172,7 +174,7 @@ TABLE: tuple[tuple[Leaf, Trigger, Leaf | None], ...] = (
 )
 
 DEADLINES: dict[Leaf, tuple[Trigger, ...]] = {
-    Leaf.LISTENING: (Trigger.IDLE,),
+    Leaf.LISTENING: (Trigger.AGENT_TURN, Trigger.IDLE),  # is one still there? then a farewell; then the end
     Leaf.TRANSCRIBING_OPEN: (Trigger.TOO_LONG,),
     Leaf.TRANSCRIBING_ENDED: (Trigger.STT_LATE, Trigger.TEXT_READY),  # late, but what was heard so far is enough
     Leaf.THINKING: (Trigger.REPLY_LATE, Trigger.GAVE_UP),  # the first time an apology, the second time the end

@@ -103,6 +103,17 @@ class StageFault:
 
 
 @dataclass(slots=True)
+class Speculation:
+    """What the replies that were prepared early in one turn were worth."""
+
+    tries: int = 0
+    hit: bool = False
+    saved_us: int = 0  # how much later the first audio had come without
+    wasted_tokens: int = 0
+    wasted_characters: int = 0
+
+
+@dataclass(slots=True)
 class BargeIn:
     """One sound over a reply: when it began, and what became of it."""
 
@@ -114,6 +125,7 @@ class BargeIn:
     )
     reason: str = ""
     verdict_us: int | None = None  # onset to verdict
+    resume_us: int | None = None  # hold to the resume that was sent
     yield_us: int | None = None  # onset to the browser's word that all is silent
 
 
@@ -132,6 +144,10 @@ class TurnRecord:
     marks: dict[str, int]
     gap: Gap | None
     pauses_ms: tuple[int, ...]
+    wait_ms: int | None  # the silence that was to end the turn, as it stood last
+    wait_reason: str  # what it listened to
+    speculation: Speculation
+    fillers: int
     voiced_ms: int
     barge_ins: tuple[BargeIn, ...]
     heard_samples: int

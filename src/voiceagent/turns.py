@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from voiceagent.heard import ReplyLedger
-from voiceagent.timeline import BargeIn, Origin, StageFault
+from voiceagent.patience import Wait
+from voiceagent.speculation import GUESS_TABLE, Guess, Step
+from voiceagent.timeline import BargeIn, Origin, Speculation, StageFault
 
 CUT_OFF = " [interrupted by the user here]"
 """Stands in the prompt at the end of what was heard of an interrupted reply."""
@@ -17,6 +19,7 @@ class Item:
     key: int
     committed: bool = False
     partial: str = ""
+    streams: bool = False  # its words came while it was still being spoken
     final: str | None = None
 
     @property
@@ -31,10 +34,11 @@ class Reply:
 
     epoch: int
     started_us: int
+    text: str = ""  # the words that it answers
     canned: bool = False
     ledger: ReplyLedger = field(default_factory=ReplyLedger)
     phrases: list[tuple[str, int]] = field(default_factory=list)  # text and first sample
-    ready: bool = False  # its first audio waits at the gate
+    ready_us: int = 0  # since when its first audio waits at the gate; 0: not yet
     released: bool = False  # the gate was opened for it
     told: int = 0  # phrases that the browser was told of
     total_samples: int | None = None  # None while it is being made
@@ -42,6 +46,11 @@ class Reply:
     leading_silence_us: int = 0
     marks: dict[str, int] = field(default_factory=dict)
     failure: str = ""  # the stage that failed in it
+
+    @property
+    def ready(self) -> bool:
+        """Whether its first audio waits at the gate."""
+        return self.ready_us > 0
 
     @property
     def heard(self) -> str:
@@ -68,8 +77,18 @@ class Turn:
     path: list[str] = field(default_factory=list)
     pauses_ms: list[int] = field(default_factory=list)
     voiced_us: int = 0
+    voicing_us: int = 0  # the same of the utterance that is not over yet
     ended: bool = False  # the user has finished it
     talk_key: bool = False  # held down: a pause does not end the turn
+    speech: bool = True  # False: a sound over a reply of which it is not known whether it is speech
+    level_db: float | None = None  # how loud, compared with the caller's usual voice
+    onset_us: int = 0  # of its last item's speech
+    farewell: str = ""  # why the session ends with it
+    guess: Guess = Guess.NONE
+    speculation: Speculation = field(default_factory=Speculation)
+    wait: Wait | None = None  # the silence that ends it, as its words are now
+    filler: int = 0  # the epoch of what bridges the wait for its reply; 0: nothing is heard
+    fillers: int = 0
     apologies: int = 0
     reopened: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
@@ -100,6 +119,15 @@ class Turn:
         return items[-1] if items and not items[-1].committed else None
 
     @property
+    def guessed(self) -> bool:
+        """Whether its reply is one that was prepared early and may still be dropped."""
+        return self.guess in (Guess.RUNNING, Guess.READY)
+
+    def guess_step(self, step: Step) -> None:
+        """Move the guess on."""
+        self.guess = GUESS_TABLE[self.guess, step]
+
+    @property
     def waits_for_words(self) -> bool:
         """Whether a committed item has no final transcript yet."""
         return any(item.final is None for item in self.items)
@@ -117,6 +145,7 @@ class Turn:
         self.marks = {"speech_start": self.marks.get("speech_start", self.started_us), **later.marks}
         self.ended = later.ended
         self.talk_key = later.talk_key
+        self.onset_us = later.onset_us
         self.reply = None
         self.reopened += 1
 

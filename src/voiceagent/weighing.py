@@ -1,17 +1,28 @@
-"""What words decide: whether a turn has all of its own, and whether a sound over a reply is the user or nothing."""
+"""What words decide: whether a turn has all of its own, how long to wait for more, and whether a sound over a reply is the user.
+
+A reply is held at the first sound. Stop words cut it at once; listening noises, echo, side speech and noise let it go on;
+anything else interrupts it. Duration alone decides only late: "yeah" and "stop" last equally long.
+"""
 
 from voiceagent import protocol
-from voiceagent.answering import SAY_AGAIN, Answering
-from voiceagent.events import FinalTranscript, PartialTranscript, ResumeReply, SttFailed
+from voiceagent.answering import SAY_AGAIN
+from voiceagent.audio import RATE_HZ
+from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttFailed
+from voiceagent.lexicon import echoes
+from voiceagent.playing import Playing
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import StageFault
 from voiceagent.turns import Turn
 
 BARGE_IN = (Leaf.BARGE_IN_THINKING, Leaf.BARGE_IN_SPEAKING)
+BUFFERED_SAMPLES = RATE_HZ // 2
+"""The browser may have played so much more than it has acknowledged."""
+LAST_WORDS_SAMPLES = RATE_HZ
+"""A "yes" within the last second of a question answers it."""
 
 
-class Weighing(Answering):
-    """Takes in transcripts and gives the verdict on sounds over a reply."""
+class Weighing(Playing):
+    """Takes in transcripts, sets the wait, and gives the verdict on sounds over a reply."""
 
     # ---------------------------------------------------------------------------------- the words
     def _partial(self, fact: PartialTranscript) -> None:
@@ -21,9 +32,12 @@ class Weighing(Answering):
             return
         turn.marks.setdefault("stt_first_partial", self._now_us)
         item.partial = fact.text
+        item.streams = item.streams or not item.committed
         self._tell_words(turn)
-        if turn is self._over and item.text.strip():
-            self._confirm_by("words")
+        if turn is self._over:
+            self._judge_words(turn)
+        else:
+            self._set_wait(turn)
 
     def _final(self, fact: FinalTranscript) -> None:
         turn, item = self._items.pop(fact.item, (None, None))
@@ -45,20 +59,37 @@ class Weighing(Answering):
             if complete:
                 self._late_words(turn)
         elif turn is self._over:
-            if turn.text:
-                self._confirm_by("words")
-            elif complete and self._voice_onset_us is None:
-                self._reject("no words")
+            self._judge_words(turn)
+        elif turn is self.turn:
+            self._set_wait(turn)
+            self._weigh_words()
 
     def _tell_words(self, turn: Turn) -> None:
         if turn in (self.turn, self._over):
             final = turn.ended and not turn.waits_for_words
             self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=final))
 
+    def _set_wait(self, turn: Turn, probability: float | None = None) -> None:
+        """In a pause: tell the ears which silence ends the turn, as far as its words are known."""
+        if self._voice_onset_us is not None or turn.ended or turn.talk_key:
+            return
+        spoken_ms = (turn.voiced_us + turn.voicing_us) // 1000
+        wait = self._patience.wait(turn.text, spoken_ms=spoken_ms, probability=probability)
+        if turn.wait != wait:
+            turn.wait = wait
+            self._out.append(EndpointAfter(wait.silence_ms * 1000))
+
+    def _end_of_turn(self, fact: EndOfTurn) -> None:
+        """An acoustic model has looked at the present pause; a later one is none of its business."""
+        turn = self._over if self._over is not None else self.turn
+        if turn is not None and self._voice_onset_us is None and fact.speech_end_us == self._speech_end_us:
+            self._set_wait(turn, fact.probability)
+
+    # --------------------------------------------------------------------------------- late words
     def _late_words(self, turn: Turn) -> None:
         """A sound was taken for nothing, and now its words are there after all."""
-        if not turn.text or self.leaf not in (Leaf.LISTENING, Leaf.THINKING, Leaf.SPEAKING):
-            self._settle_late()
+        if self._is_noise(turn) or self.leaf not in (Leaf.LISTENING, Leaf.THINKING, Leaf.SPEAKING):
+            self._settle_late_if_done()
             return
         self._late, cut, leaf = None, self.turn, self.leaf
         turn.ended = True
@@ -83,9 +114,10 @@ class Weighing(Answering):
             item.final = item.text
         if turn.text:
             self._fire(Trigger.TEXT_READY, "deadline")
-            self._start_reply()
+            self._reply_to(turn)
         else:
             self._fire(Trigger.STT_LATE)
+            self._drop_guess(turn)
             self._start_reply(SAY_AGAIN)
 
     def _stt_failed(self, fact: SttFailed) -> None:
@@ -107,6 +139,53 @@ class Weighing(Answering):
             self._item_is_final(turn, fact.code)
 
     # ----------------------------------------------------------------------------------- verdicts
+    def _judge_words(self, over: Turn) -> None:
+        """Give the verdict that the words of a sound over a reply allow, if they allow one yet."""
+        text, lexicon = over.text, self._lexicon
+        waits = over.waits_for_words or self._voice_onset_us is not None  # more words may come
+        if self._is_aside(over.level_db):
+            self._reject("side speech")
+        elif lexicon.is_stop(text):
+            self._confirm_by("stop")
+        elif waits and (not text or lexicon.may_become_backchannel(text) or self._is_echo(text)):
+            return
+        elif not text:
+            self._reject("no words")
+        elif self._is_echo(text):
+            self._reject("echo")
+        elif lexicon.is_backchannel(text):
+            if self._answers_a_question():
+                self._confirm_by("answer")
+            else:
+                self._reject("backchannel")
+        else:
+            self._confirm_by("words")
+
+    def _is_noise(self, over: Turn) -> bool:
+        """Whether all the words of a sound over a reply are nobody's who wants the floor."""
+        if self._lexicon.is_stop(over.text):
+            return False
+        text = over.text
+        return not text or self._is_aside(over.level_db) or self._lexicon.is_backchannel(text) or self._is_echo(text)
+
+    def _is_aside(self, level_db: float | None) -> bool:
+        """Whether a voice is so much quieter than the caller's that it is somebody else's."""
+        limit_db = self.rules.side_speech_db
+        return bool(limit_db) and level_db is not None and level_db <= -limit_db
+
+    def _is_echo(self, text: str) -> bool:
+        reply = self.turn.reply if self.turn is not None else None
+        heard = (
+            reply.ledger.heard(reply.heard_samples + BUFFERED_SAMPLES) if reply is not None and reply.released else ""
+        )
+        return echoes(text, f"{self._said.text} {heard}".strip())
+
+    def _answers_a_question(self) -> bool:
+        reply = self._floor().reply
+        if reply is None or reply.total_samples is None or not reply.ledger.text.endswith(("?", "？")):
+            return False
+        return reply.total_samples - reply.heard_samples <= LAST_WORDS_SAMPLES
+
     def _confirm_by(self, reason: str) -> None:
         over = self._over
         if self.leaf in BARGE_IN and over is not None:
@@ -123,26 +202,3 @@ class Weighing(Answering):
             self._go_on(cut, over)
         else:
             self._cut_off(cut, reason)
-
-    def _reject(self, reason: str) -> None:
-        """It was nothing: the reply goes on from the exact sample."""
-        over, turn, leaf = self._over, self._floor(), self.leaf
-        self._fire(Trigger.REJECTED, reason)
-        self._over = None
-        self._judge(turn, "rejected", reason)
-        if over is not None:
-            self._commit(over)
-            self._late = over  # its words may come after the verdict
-            if not over.waits_for_words:
-                self._settle_late()
-        reply = turn.reply
-        self._progress_us = self._now_us
-        if reply is None:  # it waits for the browser's word on the reply before, or that came meanwhile
-            self._start_reply()
-        elif leaf is Leaf.BARGE_IN_SPEAKING:
-            reply.marks["resume_sent"] = self._now_us
-            self._out.append(ResumeReply(turn.number, reply.epoch))
-        elif reply.ready:
-            self._release(turn, reply)
-        elif reply.failure:
-            self._apologize(turn, reply.failure)
