@@ -105,6 +105,17 @@ def test_a_mark_inside_a_word_tells_nothing():
     assert [made.heard(samples) for samples in (3999, 4000)] == ["", "10:30"]
 
 
+def test_a_phrase_that_broke_off():
+    """Where the audio ends in the middle of a phrase, its text was not heard to the end, however long one listens."""
+    made = ReplyLedger()
+    made.add("one two", 0)
+    made.add("aaa bbb ccc ddd eee fff", SECOND)
+    made.mark(SECOND, [WordMark(3, 4_000), WordMark(7, 8_000)], broken=True)
+    made.close(SECOND + 8_000)
+    assert made.heard(SECOND + 8_000) == made.heard(SECOND + 7_000) == "one two aaa bbb"
+    assert made.text.endswith("fff")
+
+
 def test_an_empty_phrase_of_marks():
     """A phrase without a word is heard with its last sample."""
     made = marked("", (0, 100), samples=1000)

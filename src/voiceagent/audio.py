@@ -58,6 +58,16 @@ def first_audible_sample(pcm: bytes, threshold_dbfs: float = -50.0) -> int | Non
     return int(loud[0]) * step if loud.size else None
 
 
+def last_audible_sample(pcm: bytes, threshold_dbfs: float = -50.0) -> int | None:
+    """Return where the last 10 ms end that are at least so loud; None if there are none."""
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
+    step = min(ms_to_samples(10), samples.size)
+    if not step:
+        return None
+    loud = np.flatnonzero(levels_dbfs(samples, step) >= threshold_dbfs)
+    return (int(loud[-1]) + 1) * step if loud.size else None
+
+
 # ------------------------------------------------------------------------------------------ chunks and containers
 class OddBytes:
     """Puts samples together again that were cut in two by a chunk's end."""

@@ -108,6 +108,7 @@ class _Phrase:
     first_char: int
     first_sample: int
     samples: int | None = None  # None while it grows
+    broken: bool = False  # its audio ends somewhere in it
     marks: list[WordMark] = field(default_factory=list)  # in the order of their samples
     ends: list[int] = field(default_factory=list)  # of its words, in characters
     speaks_ms: list[float] = field(default_factory=list)  # each word
@@ -126,6 +127,11 @@ class _Phrase:
         for mark in marks:
             if mark.end_char == 0 or mark.end_char in self.ends:
                 insort(self.marks, mark, key=attrgetter("end_sample"))
+
+    def complete(self, end_sample: int) -> None:
+        """Its audio ends here."""
+        if not self.broken:
+            self.samples = max(0, end_sample - self.first_sample)
 
     def heard_chars(self, played: int, pace: float) -> int:
         """How many characters are heard after so many samples, at `pace` samples a millisecond of the weights."""
@@ -167,25 +173,27 @@ class ReplyLedger:
     def add(self, text: str, first_sample: int) -> None:
         """Note a phrase whose audio begins at `first_sample`; the one before it ends there."""
         if self._phrases:
-            last = self._phrases[-1]
-            last.samples = max(0, first_sample - last.first_sample)
+            self._phrases[-1].complete(first_sample)
             self._chars += 1  # the space between two phrases
         self._phrases.append(_Phrase(text, self._chars, first_sample))
         self._chars += len(text)
 
-    def mark(self, first_sample: int, marks: Iterable[WordMark]) -> None:
-        """Note what is known of the words of the phrase that begins at `first_sample`; more may follow as it grows."""
+    def mark(self, first_sample: int, marks: Iterable[WordMark], *, broken: bool = False) -> None:
+        """Note what is known of the words of the phrase that begins at `first_sample`; more may follow as it grows.
+
+        A `broken` one has no more audio, though its text is not said to the end.
+        """
         for phrase in reversed(self._phrases):
             if phrase.first_sample == first_sample:
                 phrase.mark(marks)
+                phrase.broken = broken
                 return
 
     def close(self, total_samples: int) -> None:
         """Note that the reply has so many samples in all."""
         self._total = total_samples
         if self._phrases:
-            last = self._phrases[-1]
-            last.samples = max(0, total_samples - last.first_sample)
+            self._phrases[-1].complete(total_samples)
 
     @property
     def text(self) -> str:
@@ -194,7 +202,8 @@ class ReplyLedger:
 
     def heard(self, samples: int) -> str:
         """Return the text up to the last word of which at least half was played."""
-        if self._total is not None and samples >= self._total > 0:
+        whole = not any(phrase.broken for phrase in self._phrases)
+        if whole and self._total is not None and samples >= self._total > 0:
             return self.text
         end = 0
         for phrase in self._phrases:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from voiceagent.events import FinalTranscript, PartialTranscript, Stage, SttFailed
+from voiceagent.heard import WordMark
 
 Transcribed = PartialTranscript | FinalTranscript | SttFailed
 
@@ -74,9 +75,10 @@ class LanguageModel(Protocol):
 class TextToSpeech(Protocol):
     """Streams speech."""
 
-    def speak(self, text: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def speak(self, text: str) -> AbstractAsyncContextManager[AsyncIterator[bytes | WordMark]]:
         """Request the audio of one phrase: PCM16 mono at 24 kHz in chunks of any size, odd ones too.
 
+        Where the service tells when its words end, their marks stand in the stream, at best before their audio.
         Leaving the context closes the request at once. Raises `StageError`.
         """
 

@@ -248,7 +248,7 @@ async def _speech_events(text: str, audio: AsyncIterator[bytes], words: list[Wor
     try:
         async for pcm in audio:
             samples += len(pcm) // 2
-            delta = _event({"type": "speech.audio.delta", "audio": base64.b64encode(pcm).decode()})
+            delta = b'data: {"type": "speech.audio.delta", "audio": "%b"}\n\n' % base64.b64encode(pcm)
             yield _word_event(words) + delta
             words.clear()
     except EngineError as error:
