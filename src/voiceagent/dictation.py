@@ -32,7 +32,7 @@ def _digits(lists: Words, word: str) -> int:
     """Return how many digits a word stands for, 0 if it is no number."""
     if word[0].isdigit():
         return len(_DIGITS.findall(word)) if word[-1].isdigit() else 0
-    known = lists.digits.get(word, 0)
+    known = len(lists.numbers.get(word, ""))
     if known or not lists.number_parts:
         return known
     return 2 if re.fullmatch(f"(?:{lists.number_parts})+", word) else 0
@@ -48,12 +48,18 @@ def _run(lists: Words, words: Sequence[str]) -> _Run | None:
     if not any(counts):
         return None
     quantity = any(
-        count and word not in lists.digits and not word[0].isdigit() for word, count in zip(run, counts, strict=True)
+        count and word not in lists.numbers and not word[0].isdigit() for word, count in zip(run, counts, strict=True)
     )
     repeats = sum(word in lists.repeats for word in run)
     by_digit = len(run) >= SHORTEST_GROUP and all(count == 1 for count in counts)
     grouped = len(run) > 1 and run[0].isdigit() and (len(run[0]) >= SHORTEST_GROUP or run[0][0] == "0")
-    thousands = lists.spaced_thousands and len(run) > 1 and run[0][0] != "0" and all(len(word) == 3 for word in run[1:])
+    by_digit = by_digit or (len(run) > 2 and run[0] in lists.zeros)
+    thousands = (
+        lists.spaced_thousands
+        and len(run) > 1
+        and run[0][0] != "0"
+        and all(word.isdigit() and len(word) == 3 for word in run[1:])
+    )
     return _Run(
         run, start, sum(counts) + repeats, not quantity and not thousands and (by_digit or grouped or repeats > 0)
     )
@@ -101,8 +107,12 @@ def _half_a_date(lists: Words, words: Sequence[str], run: _Run | None) -> bool:
 def spells(lists: Words, words: Sequence[str]) -> bool:
     """Whether the words end with letters being spelt."""
     last = words[-1]
-    if last in lists.spelling_words:
-        return len(words) > 1 and (words[-2] in lists.spelling_words or last in lists.address_words)
+    if (
+        last in lists.spelling_words
+        and len(words) > 1
+        and (words[-2] in lists.spelling_words or last in lists.address_words)
+    ):
+        return True
     for join in lists.spelling_joins:
         parts = join.split()
         at = len(words) - 1 - len(parts)

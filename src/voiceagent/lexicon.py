@@ -23,11 +23,12 @@ MAX_SIGNAL_CHARS, MAX_SIGNAL_WORDS = 160, 12
 """A longer text is neither listening noises nor a call to stop."""
 LONGEST_PHRASE = 6
 """Words of the longest entry of a list."""
-PARTICLE_REACH = 6
+PARTICLE_REACH = 8
 """So many words back is the verb of a particle: "turn the light in the kitchen on"."""
 
 _TAG = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>|\*[^*]*\*|[♪♫]+")
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*(?:(?:st|nd|rd|th|am|pm)\b)?|[^\W\d_]+(?:'[^\W\d_]+)*'?")
+_DRAWN = re.compile(r"([^\W\d_])\1+")
 _SENTENCE = re.compile(r"[.?!…¿¡]+\s+")
 _APOSTROPHES = str.maketrans("’‘ʼ´`", "'''''")
 _GOES_ON = ("...", "…", ",", ";", ":", "-", "–", "—", "、", "،")
@@ -48,12 +49,13 @@ class Ending(StrEnum):
 
 
 def _squeeze(word: str) -> str:
-    """Return a word without its drawn-out letters: "ummm" is "um"."""
-    return re.sub(r"([^\W\d_])\1+", r"\1", word)
+    """Return a word without its drawn-out letters: "ummm" is "um", and "mmmm" is "mm", since "m" is a letter."""
+    once = _DRAWN.sub(r"\1", word)
+    return once if len(once) > 1 or once == word else once * 2
 
 
 def _squeezed(entries: Iterable[str]) -> Phrases:
-    return frozenset(_squeeze(entry) if len(entry) > 1 else entry for entry in entries)
+    return frozenset(" ".join(map(_squeeze, entry.split())) for entry in entries)
 
 
 def _tokens(text: str) -> list[str]:
@@ -155,7 +157,7 @@ class Lexicon:
         """Return the squeezed words of a short text; None for a text too long to be a signal."""
         if len(text) > MAX_SIGNAL_CHARS:
             return None
-        words = [_squeeze(word) if len(word) > 1 else word for word in _tokens(_plain(text))]
+        words = [_squeeze(word) for word in _tokens(_plain(text))]
         return words if len(words) <= MAX_SIGNAL_WORDS else None
 
     # ------------------------------------------------------------------------------------- endings
@@ -165,13 +167,14 @@ class Lexicon:
 
     def ending(self, text: str) -> Ending:  # noqa: PLR0911 - one return for each ending
         """Return how the words said so far end, with or without punctuation and capitals."""
-        said = _plain(_tail(text)).rstrip(_CLOSING)
-        words = _tokens(said)[-TAIL_WORDS:]
+        plain = _plain(_tail(text)).rstrip()
+        said = plain.rstrip(_CLOSING)
+        words = _tokens(plain)[-TAIL_WORDS:]
         if not words:
             return Ending.EMPTY
         if not self._words.fillers:  # a language without lists
             return Ending.NEUTRAL
-        sentence = _tokens(_SENTENCE.split(said)[-1])[-TAIL_WORDS:] or words
+        sentence = _tokens(_SENTENCE.split(plain)[-1])[-TAIL_WORDS:] or words
         whole = " ".join(sentence)
         goes_on = said.endswith(_GOES_ON)
         if whole in self._words.answers and not goes_on:
@@ -195,14 +198,15 @@ class Lexicon:
             return Ending.UNFINISHED
         if mark in "?？":
             return Ending.QUESTION
-        if mark in ".!。！" or _ends(sentence, self._words.closers):
+        if mark in ".!。！":
             return Ending.COMPLETE
-        return Ending.QUESTION if self._asks(proper) else Ending.NEUTRAL
+        if self._asks(proper):
+            return Ending.QUESTION
+        return Ending.COMPLETE if _ends(sentence, self._words.closers) else Ending.NEUTRAL
 
     def _hesitates(self, words: list[str]) -> bool:
         """Whether the last words are those of somebody who searches for the next."""
-        last = _squeeze(words[-1]) if len(words[-1]) > 1 else words[-1]
-        end = _ends([*words[:-1], last], self._hesitations) or _ends(words, self._words.hesitations)
+        end = _ends(words, self._words.hesitations) or _ends([*words[:-1], _squeeze(words[-1])], self._hesitations)
         if not end:
             return False
         before = words[: -len(end.split())]
@@ -213,7 +217,7 @@ class Lexicon:
         lists, last = self._words, sentence[-1]
         before = proper[-2] if len(proper) > 1 else ""
         if len(proper) == 2 and before in lists.auxiliaries and last in lists.subjects and len(sentence) < 4:
-            return not _ends(proper, lists.complete_ends - {"is it"})  # "can you"
+            return True  # "can you"
         if _ends(sentence, lists.complete_ends):
             return False
         if _ends(sentence, lists.unfinished_ends):
@@ -234,11 +238,17 @@ class Lexicon:
         if last == "to" and len(words) > 2 and words[-2] in lists.wants:
             return bool(lists.denials & set(words[:-2]))
         openings = [at for at, word in enumerate(words[:-1]) if word in lists.openers]
-        if not openings:
-            return False
         end = _ends(words, lists.stranded)
-        if end:
-            return openings[0] < len(words) - len(end.split())
+        at = len(words) - len(end.split())
+        if (
+            end
+            and at
+            and words[at - 1] in lists.only_subjects | {"you"}
+            and lists.articles & set(words[max(0, at - 3) : at - 1])
+        ):
+            return True  # "the house they live in"
+        if end or not openings:
+            return bool(openings) and openings[0] < at
         around = words[-3] if len(words) > 2 else ""
         copula = around in lists.copulas or (around in lists.openers and around.endswith("'s"))
         return copula and words[-2] in lists.subjects | {"him", "her", "them"}
@@ -254,7 +264,7 @@ class Lexicon:
         if openings and openings[0] < len(before) - 1:
             follows = before[openings[0] + 1]
             return has_subject or follows in lists.articles or follows in lists.only_subjects
-        if not has_subject or before[-1] in ("this", "that", "there"):
+        if not has_subject or before[-1] in lists.pointers:
             return False
         if lists.agreeing & set(before[:-1]):
             return not lists.joining & set(before[:1])
@@ -266,6 +276,6 @@ class Lexicon:
         if proper[0] in lists.questions:
             follows = proper[1] if len(proper) > 1 else ""
             return lists.verb_last or follows not in lists.only_subjects | {"a", "an"}  # "what I want", "what a day"
-        if len(proper) < 3 or proper[0] not in lists.asking:
+        if len(proper) < 3 or proper[0] not in lists.asking or " ".join(proper[:2]) in lists.orders:
             return False
-        return proper[1] in lists.subjects or (proper[1] in lists.articles and not lists.verb_last)
+        return proper[1] in lists.subjects or proper[1] in lists.articles

@@ -25,6 +25,8 @@ CUT_LETTERS = 3
 LOST_SMALL = 0.5
 """The cost of an article or preposition that came back as another or not at all; another word's is 1."""
 
+_ROUND = tuple(f"{tens}0" for tens in range(2, 10))  # "forty five" is 45
+_UNITS = "$€£¥%+"
 _KEPT = ("L", "N", "M", "Sc", "Sm")
 
 
@@ -46,13 +48,13 @@ def same_words(a: str, b: str) -> bool:
 
 
 @cache
-def _known() -> tuple[Phrases, Phrases, Phrases]:
-    """Return what makes a text the user's own, what is small, and the number words, of all languages together."""
+def _known() -> tuple[Phrases, Phrases, dict[str, str]]:
+    """Return the words that are a whole turn, the small ones, and the number words, of all languages together."""
     every = BY_LANGUAGE.values()
     own = (STOPS | NOISES).union(*(lists.stops | lists.answers | lists.backchannels for lists in every))
     small = frozenset[str]().union(*(lists.articles | lists.prepositions | lists.auxiliaries for lists in every))
     bare = frozenset(" ".join(_words(entry)) for entry in own)
-    return bare, small - bare, frozenset[str]().union(*(lists.digits for lists in every))
+    return bare, small - bare, {word: digits for lists in every for word, digits in lists.numbers.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -71,8 +73,14 @@ def _alike(heard: str, said: str) -> bool:
 
 
 def _same_number(one: str, other: Sequence[str]) -> bool:
-    """Whether digits on one side stand against number words on the other: "9:30" is spoken "nine thirty"."""
-    return one[0].isdigit() and _known()[2].issuperset(other)
+    """Whether digits on one side are the number words on the other: "9:30" is spoken "nine thirty"."""
+    numbers, spoken = _known()[2], ""
+    for word in other:
+        if word not in numbers:
+            return False
+        digits = numbers[word]
+        spoken = spoken[:-1] + digits if len(digits) == 1 and spoken.endswith(_ROUND) else spoken + digits
+    return spoken == "".join(filter(str.isdigit, one))
 
 
 def _spans(heard: Sequence[str], said: Sequence[str], i: int, j: int) -> list[tuple[int, int]]:
@@ -128,11 +136,12 @@ def echoes(text: str, spoken: str) -> bool:
     It goes by the words alone, so a caller who repeats the agent's words at once looks the same: ask it only while the
     agent's voice may still be in the room.
     """
-    heard, said = _words(text[:HEARD_CHARS])[:HEARD_WORDS], _words(spoken[-SPOKEN_CHARS:])[-SPOKEN_WORDS:]
-    own = _known()[0]
+    heard = [word.strip(_UNITS) or word for word in _words(text[:HEARD_CHARS])[:HEARD_WORDS]]
+    said = [word.strip(_UNITS) or word for word in _words(spoken[-SPOKEN_CHARS:])[-SPOKEN_WORDS:]]
+    own, small, _ = _known()
     if not heard or not said or " ".join(heard) in own or own.issuperset(heard):
         return False
     if len(heard) == 1:
-        return len(heard[0]) >= LONE_LETTERS and _align(heard, said[-LONE_REACH:])[0] == 0
+        return len(heard[0]) >= LONE_LETTERS and heard[0] not in small and _align(heard, said[-LONE_REACH:])[0] == 0
     cost, matched = _align(heard, said)
     return matched > 1 and cost * WRONG_SHARE <= len(heard)

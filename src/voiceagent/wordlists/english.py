@@ -1,10 +1,14 @@
 """English."""
 
-from voiceagent.wordlists.form import Words, phrases, words
+from voiceagent.wordlists.form import Words, numerals, phrases, words
 
-_ONES = "zero oh one two three four five six seven eight nine"
-_TENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-_TENS += " twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBERS = (
+    numerals(
+        "zero oh, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen", 0
+    )
+    | numerals("fifteen, sixteen, seventeen, eighteen, nineteen", 15)
+    | numerals("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety", 20, step=10)
+)
 _PUT = "turn put switch get come keep try leave"
 
 ENGLISH = Words(
@@ -13,7 +17,7 @@ ENGLISH = Words(
         great, good, really, of course, makes sense, that makes sense, interesting, sounds good, fair enough, go on,
         go ahead, absolutely, definitely, totally, indeed, perfect, awesome, amazing, lovely, fine, that's right,
         that's true, that's great, that's good, that's nice, that's cool, oh my, oh wow, oh no way, i know, uh, um, huh,
-        very good, very nice, that's fine, oh i see, no kidding, sure thing, i understand, understood, for sure
+        very good, very nice, that's fine, oh i see, sure thing, i understand, understood, for sure
     """),
     stops=phrases("""
         stop it, stop that, stop talking, stop there, stop right there, stop now, stop speaking, wait, wait a minute,
@@ -31,7 +35,7 @@ ENGLISH = Words(
         yes, no, yeah, yep, yup, nope, nah, sure, okay, ok, of course, of course not, exactly, correct, right, wrong,
         absolutely, definitely, certainly, all right, alright, fine, great, perfect, not really, not at all, maybe,
         m hm, mm hm, mhm, uh huh, hello, hi, hey, good morning, good evening, good afternoon, thanks, thank you, bye,
-        got it, i do, i don't, i am, yes i do, no i don't, yes it is, yes i am, yes i have, yes i can, i think so,
+        got it, i do, i don't, yes i do, no i don't, yes it is, yes i am, yes i have, yes i can, i think so,
         i don't think so, go ahead, never mind, stop, i don't know, no idea, yes please, no thanks, me too, neither
     """),
     closers=phrases("""
@@ -50,7 +54,9 @@ ENGLISH = Words(
     hesitation_not_after={
         "you know": words("do did how as if because would don't didn't what let than everything"),
         "i mean": words("what do know"),
-        "well": words("as very really so pretty all quite doing going feel is are well it's get not works sleep oh am"),
+        "well": words(
+            "as very really so pretty all quite doing going feel feels feeling felt is are well it's get not works sleep oh am"
+        ),
         "wait": words("can't can to you i please the long just will should they we a must"),
         "what was it": words("and"),
         "hold on": words("to please"),
@@ -78,6 +84,7 @@ ENGLISH = Words(
     ),
     subjects=words("i you he she it we they that this there"),
     only_subjects=words("i he she we they"),
+    pointers=words("this that there"),
     unfinished_ends=phrases("""
         i'd like, i would like, we'd like, we would like, i want, i need, we need, such as, something like, looks like,
         feels like, and then, and also, and maybe, but then, or maybe, so that, think that, believe that, said that,
@@ -90,19 +97,17 @@ ENGLISH = Words(
         my name's, my, this is, that is, these are, those are, there is, there are, even though, as long as
     """),
     complete_ends=phrases("""
-        think so, hope so, guess so, is that so, or so, so so, if so, say so, says so, do so, even so, not so, suppose so,
-        believe so, told you so, afraid so, what for, for a while, a while, in a while, ever since, long since, what if,
-        where to, where from, who with, as if, i'm in, count me in, is he in, is she in, are you in, is it on, it's on,
-        what's on, and so on, so on, from now on, later on, early on, go on, come on, hold on, hang on, move on, carry on,
-        come in, log in, sign in, check in, drop in, get in, let me in, stop by, drop by, come by, nearby, by and by,
-        get through, the day after, the week after, the year after, soon after, shortly after, look after, what about it,
-        how about it, who is it, what is it, where is it, how is it, when is it, is it, isn't it, what is there,
-        who's there, where are you, how are you, who are you, what do you want, all i want, all i need, what i want,
-        what i need, what i think, that's what i thought, if i want, if i need, what i have to do, it's on me,
-        what can i have, what can i get, what did you, how old are you, let it be, want it to be, could be, may be,
-        way that is, how could you, how do you do, how do you, why would you, why do you,
-        all i have, so very, log on, believe in, pitch in, plug it in, what do you think, how so, why so,
-        what's going on, going on, i like that, get on with it, so do i, neither do i, so am i, like you do, or whatever
+        think so, hope so, guess so, is that so, or so, so so, if so, say so, says so, do so, even so, not so,
+        suppose so, believe so, told you so, afraid so, what for, for a while, a while, in a while, ever since,
+        long since, what if, where to, where from, who with, as if, i'm in, count me in, is he in, is she in,
+        are you in, is it on, it's on, what's on, and so on, so on, from now on, later on, early on, go on, come on,
+        hold on, hang on, move on, carry on, come in, log in, sign in, check in, drop in, get in, let me in, stop by,
+        drop by, come by, by and by, get through, the day after, the week after, the year after, soon after,
+        shortly after, look after, all i want, all i need, what i want, what i need, if i want, if i need,
+        what i have to do, what can i have, what can i get, let it be, want it to be, could be, may be, way that is,
+        how could you, how do you do, how do you, why would you, why do you, all i have, so very, of may, in may,
+        next may, this may, last may, until may, log on, believe in, pitch in, plug it in, how so, why so,
+        what's going on, going on, so do i, neither do i, so am i, like you do
     """),
     particles={
         "on": words(_PUT + " go hold hang log move carry turning turned putting switched keeps going goes logged"),
@@ -142,10 +147,12 @@ ENGLISH = Words(
         is are was were am have has had do does did can could will would shall should may might isn't aren't wasn't don't
         doesn't didn't can't couldn't won't wouldn't shouldn't haven't hasn't
     """),
+    orders=phrases("do it, do that, do this, have it, have that, have this"),
     wants=words("want have need like mean going able allowed supposed plan how love used wanted ought"),
     denials=words("not don't dont didn't doesn't won't wouldn't can't never isn't aren't wasn't if nobody"),
     copulas=words("is are was were am"),
-    digits=dict.fromkeys(_ONES.split(), 1) | dict.fromkeys(_TENS.split(), 2),
+    numbers=_NUMBERS,
+    zeros=words("zero oh"),
     number_parts="hundred|thousand|million",
     repeats=words("double triple point"),
     number_cues={

@@ -19,6 +19,11 @@ def words(text: str) -> Phrases:
     return frozenset(text.split())
 
 
+def numerals(text: str, first: int, *, step: int = 1) -> dict[str, str]:
+    """Return the digits of number words, which commas divide; blanks stand between words for the same number."""
+    return {word: str(first + at * step) for at, part in enumerate(text.split(",")) for word in part.split()}
+
+
 # What every language has, and all that is known of a language without a list.
 NOISES = phrases("""
 m hm, mm hm, mhm, hm, mm, m m, uh huh, aha, ah, oh, ooh, okay, ok, okey dokey, haha, hehe, hihi, ha ha, he he, ha,
@@ -45,6 +50,7 @@ class Words:
     auxiliaries: Phrases = NONE
     subjects: Phrases = NONE  # pronouns that may be one
     only_subjects: Phrases = NONE  # pronouns that are nothing else: a verb is to come
+    pointers: Phrases = NONE  # subjects that want more than an auxiliary: "that is"
     unfinished_ends: Phrases = NONE
     complete_ends: Phrases = NONE  # ends that look unfinished and are not
     particles: dict[str, Phrases] = field(default_factory=dict)  # a particle, and the verbs that it completes
@@ -54,10 +60,12 @@ class Words:
     verb_last: bool = False  # a clause after an opener ends with its auxiliary
     questions: Phrases = NONE  # words that begin a question
     asking: Phrases = NONE  # auxiliaries that begin a question when a subject follows
+    orders: Phrases = NONE  # what looks like one: "do it"
     wants: Phrases = NONE  # with a denial a clause may end in these and "to": "I don't want to"
     denials: Phrases = NONE
     copulas: Phrases = NONE  # "where are you from"
-    digits: dict[str, int] = field(default_factory=dict)  # number words, and how many digits each stands for
+    numbers: dict[str, str] = field(default_factory=dict)  # number words, and the digits each stands for
+    zeros: Phrases = NONE  # with these only a dictated number begins
     number_parts: str = ""  # a regular expression for number words written as one
     repeats: Phrases = NONE  # "double five", "three point"
     number_cues: dict[str, int] = field(default_factory=dict)  # what announces a number, and how long it is

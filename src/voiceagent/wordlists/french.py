@@ -1,10 +1,12 @@
 """French."""
 
-from voiceagent.wordlists.form import Words, phrases, words
+from voiceagent.wordlists.form import Words, numerals, phrases, words
 
-_ONES = "zéro un une deux trois quatre cinq six sept huit neuf"
-_TENS = "dix onze douze treize quatorze quinze seize vingt vingts trente quarante cinquante soixante septante huitante"
-_TENS += " nonante"
+_NUMBERS = (
+    numerals("zéro, un une, deux, trois, quatre, cinq, six, sept, huit, neuf, dix, onze, douze, treize, quatorze", 0)
+    | numerals("quinze, seize", 15)
+    | numerals("vingt vingts, trente, quarante, cinquante, soixante, septante, huitante, nonante", 20, step=10)
+)
 
 FRENCH = Words(
     backchannels=phrases("""
@@ -65,27 +67,27 @@ FRENCH = Words(
     ),
     subjects=words("je tu il elle on nous vous ils elles ça"),
     only_subjects=words("je j' tu il ils"),
+    pointers=words("ça"),
     unfinished_ends=phrases("""
         est ce que, est ce qu', qu'est ce que, je voudrais, j'aimerais, par exemple, et puis, et après, parce que, je m'appelle,
         il y a, y a t il, ainsi que, pour que, je crois que, je pense que, à cause, un peu de, beaucoup de, pouvez vous,
         est ce que je, est ce que vous, donnez moi, dites moi, quel est, quelle est, combien de, il me faut, au sujet, près
     """),
     complete_ends=phrases("""
-        qui est ce, qu'est ce que c'est, c'est quoi, comment va, comment ça va, ça va, où est ce, où il est, je suis pour,
-        je suis contre, je fais avec, faire avec, fait avec, je ne peux pas, je veux, oui je veux, oui je peux, si tu veux,
-        si vous voulez, comme tu veux, comme vous voulez, il faut, ce qu'il faut, comme il faut, qu'il y a, qu'est ce qu'il y a,
-        vas y, allez y, on y va, j'y vais, je vais, où tu vas, moi non plus, c'était bien, où allez vous, que faire, le sien,
-        je crois que oui, je crois que non, que oui, que non, bien sûr que si, mais si, oh que si, dès que je peux, un et demi,
-        quelle heure est il, est il, où est il, est elle, peut il, où sont ils, sont ils, sont elles, y a t il, que fait il,
-        a t il, dit il, allez, comment allez vous, qui es tu, es tu, où es tu, que veux tu, veux tu, peux tu, as tu, vas tu,
-        où en es tu, plus ou moins, avec ou sans, pas du tout, et avec ça, un point c'est tout, c'est à moi
+        qui est ce, qu'est ce que c'est, comment va, comment ça va, ça va, où est ce, où il est, je suis pour,
+        je suis contre, je fais avec, faire avec, fait avec, je veux, oui je veux, oui je peux, si tu veux,
+        si vous voulez, comme tu veux, comme vous voulez, il faut, ce qu'il faut, comme il faut, qu'il y a,
+        qu'est ce qu'il y a, on y va, j'y vais, je vais, bien sûr que si, mais si, oh que si, dès que je peux,
+        quelle heure est il, est il, où est il, peut il, où sont ils, sont ils, y a t il, que fait il, a t il, dit il,
+        allez, qui es tu, es tu, où es tu, que veux tu, veux tu, peux tu, as tu, vas tu, où en es tu, avec ou sans
     """),
     openers=words("qui quoi où comment quand combien pourquoi quel quelle quels quelles"),
     verb_last=True,
     agreeing=words("oui non si comme"),
-    questions=words("qui que quoi où comment quand combien pourquoi quel quelle quels quelles qu'est lequel laquelle"),
-    asking=words("est pouvez peux peut avez as êtes es voulez veux savez sais puis a ont sont allez vas y"),
-    digits=dict.fromkeys(_ONES.split(), 1) | dict.fromkeys(_TENS.split(), 2),
+    questions=words("qui quoi où comment quand combien pourquoi quel quelle quels quelles qu'est lequel laquelle"),
+    asking=words("est pouvez peux peut avez as êtes es voulez veux savez sais puis ont sont allez vas"),
+    numbers=_NUMBERS,
+    zeros=words("zéro"),
     number_parts="cent|cents|mille|million",
     repeats=words("double virgule"),
     number_cues={

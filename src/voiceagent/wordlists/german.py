@@ -1,10 +1,12 @@
 """German."""
 
-from voiceagent.wordlists.form import Words, phrases, words
+from voiceagent.wordlists.form import Words, numerals, phrases, words
 
-_ONES = "null eins ein zwei zwo drei vier fünf sechs sieben acht neun"
-_TENS = "zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn"
-_TENS += " zwanzig dreißig dreissig vierzig fünfzig sechzig siebzig achtzig neunzig"
+_NUMBERS = (
+    numerals("null, eins ein, zwei zwo, drei, vier, fünf, sechs, sieben, acht, neun, zehn, elf, zwölf, dreizehn", 0)
+    | numerals("vierzehn, fünfzehn, sechzehn, siebzehn, achtzehn, neunzehn", 14)
+    | numerals("zwanzig, dreißig dreissig, vierzig, fünfzig, sechzig, siebzig, achtzig, neunzig", 20, step=10)
+)
 
 GERMAN = Words(
     backchannels=phrases("""
@@ -67,16 +69,17 @@ GERMAN = Words(
     """),
     subjects=words("ich du er sie es wir ihr das man"),
     only_subjects=words("ich wir man"),
+    pointers=words("das es"),
     unfinished_ends=phrases("""
         ich hätte gern, ich hätte gerne, ich möchte gern, ich möchte gerne, ich würde gern, ich würde gerne, und dann,
-        und zwar, zum beispiel, so dass, ein paar, das ist, das sind, es gibt, gibt es, kannst du, können sie, könnten sie,
+        und zwar, zum beispiel, so dass, ein paar, es gibt, gibt es, kannst du, können sie, könnten sie,
         könnten sie mir, kannst du mir, haben sie, hast du, ich glaube dass, geben sie mir, gib mir, ich will, kann ich
     """),
     complete_ends=phrases("""
-        was ist das, wer ist das, wer ist da, wie geht es ihnen, ja ich bin, da bin ich, bin ich, glaube ich, meine ich,
-        denke ich, hab ich, habe ich, kann ich nicht, weiß ich, wollte ich, will ich, möchte ich, brauche ich, das will ich,
-        was soll ich, wie kann man, was kann man, finde ich, ab und zu, nach und nach, komm mit, auf und ab, ja das ist es,
-        wo sind wir, was machen wir, sind wir, wer bin ich, ich bin's, was meinen sie, ich auch, sagte ich, hoffe ich
+        ja ich bin, da bin ich, bin ich, glaube ich, meine ich, denke ich, hab ich, habe ich, weiß ich, wollte ich,
+        will ich, möchte ich, brauche ich, das will ich, was soll ich, wie kann man, was kann man, finde ich,
+        ab und zu, nach und nach, komm mit, auf und ab, wo sind wir, was machen wir, sind wir, wer bin ich, sagte ich,
+        hoffe ich
     """),
     particles={
         "an": words(
@@ -120,8 +123,9 @@ GERMAN = Words(
         "ist sind bist hast haben habt hat kann kannst können könnt könnten könntest muss müssen darf dürfen soll"
         " sollen willst wollen möchten möchtest gibt wird werden war wäre hätten würden würdest"
     ),
-    digits=dict.fromkeys(_ONES.split(), 1) | dict.fromkeys(_TENS.split(), 2),
-    number_parts="|".join((_ONES + " " + _TENS + " und hundert tausend").split()),
+    numbers=_NUMBERS,
+    zeros=words("null"),
+    number_parts="|".join([*_NUMBERS, "und", "hundert", "tausend"]),
     repeats=words("doppel komma"),
     number_cues={
         "nummer": 10,

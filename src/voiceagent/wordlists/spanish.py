@@ -1,11 +1,15 @@
 """Spanish."""
 
-from voiceagent.wordlists.form import Words, phrases, words
+from voiceagent.wordlists.form import Words, numerals, phrases, words
 
-_ONES = "cero uno un una dos tres cuatro cinco seis siete ocho nueve"
-_TENS = "diez once doce trece catorce quince dieciséis diecisiete dieciocho diecinueve veinte veintiuno veintidós"
-_TENS += " veintitrés veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve treinta cuarenta cincuenta"
-_TENS += " sesenta setenta ochenta noventa"
+_NUMBERS = (
+    numerals(
+        "cero, uno un una, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, diez, once, doce, trece, catorce", 0
+    )
+    | numerals("quince, dieciséis, diecisiete, dieciocho, diecinueve, veinte, veintiuno, veintidós, veintitrés", 15)
+    | numerals("veinticuatro, veinticinco, veintiséis, veintisiete, veintiocho, veintinueve", 24)
+    | numerals("treinta, cuarenta, cincuenta, sesenta, setenta, ochenta, noventa", 30, step=10)
+)
 
 SPANISH = Words(
     backchannels=phrases("""
@@ -57,6 +61,7 @@ SPANISH = Words(
     ),
     subjects=words("yo tú él ella usted nosotros ellos ellas ustedes eso esto"),
     only_subjects=words("yo nosotros"),
+    pointers=words("eso esto"),
     unfinished_ends=phrases("""
         me gustaría, por ejemplo, y luego, y después, a lo mejor, me llamo, tal como, así que, ya que, para que, creo que,
         mi nombre es, quiero que, tengo que, el problema es, hay que, me puede, me puedes, puedes, podría, podrías, además
@@ -64,17 +69,18 @@ SPANISH = Words(
     """),
     complete_ends=phrases("""
         qué es, quién es, cómo está, cómo estás, cómo están, dónde está, dónde están, cuánto es, cuántos son, qué hay,
-        qué tiene, qué tienes, qué quiere, qué quieres, dónde va, cómo va, no puedo, sí puedo, no quiero, sí quiero, lo es,
-        no tengo, sí tengo, sí hay, no hay, así es, eso es, no está, ya está, ahí está, aquí está, para qué, por qué, que si,
-        no lo es, yo soy, soy yo, como tú, y yo, ni yo, tampoco yo, quién soy, que sí, qué hora es, ya voy, no va, allá voy,
-        cuál es, no es, sí es, sí lo es, ahora voy, cómo que no, lo que sea, si puedes, si puede, si quieres, si quiere,
-        lo que quiero, lo que tengo, todo lo que hay, lo que necesito, que tengo, que puedo, a qué, de qué, con qué
+        qué tiene, qué quiere, qué quieres, dónde va, cómo va, no puedo, sí puedo, no quiero, sí quiero, lo es,
+        no tengo, sí tengo, sí hay, no hay, así es, eso es, no está, ya está, ahí está, aquí está, que si, no lo es,
+        yo soy, soy yo, y yo, ni yo, tampoco yo, quién soy, qué hora es, ya voy, no va, allá voy, cuál es, no es,
+        sí es, sí lo es, ahora voy, si puedes, si puede, si quieres, si quiere, lo que quiero, lo que tengo,
+        todo lo que hay, lo que necesito, que tengo, que puedo
     """),
     openers=words("qué quién quiénes cómo cuándo dónde cuánto cuánta cuántos cuál cuáles"),
     verb_last=True,
     agreeing=words("sí no claro creo"),
     questions=words("qué quién quiénes cómo cuándo dónde adónde cuánto cuánta cuántos cuántas cuál cuáles"),
-    digits=dict.fromkeys(_ONES.split(), 1) | dict.fromkeys(_TENS.split(), 2),
+    numbers=_NUMBERS,
+    zeros=words("cero"),
     number_parts="ciento|cientos|cien|mil|millón",
     repeats=words("doble triple coma"),
     number_cues={
