@@ -4,10 +4,14 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tests.virtual import virtual_time
 from tests.world import settings_for_tests
 from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
+from voiceagent.heard import WordMark
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients, Endpoint
 from voiceagent.stages.ports import StageError
@@ -150,6 +154,74 @@ def test_http_errors(status, retryable, words):
                         async for _ in stream:
                             pass
                 assert error.value.retryable is retryable
+
+    run()
+
+
+async def spoken(made, text):
+    """What a stream of speech holds: marks and audio."""
+    async with made.tts.speak(text) as parts:
+        held = [part async for part in parts]
+    return [part for part in held if isinstance(part, WordMark)], b"".join(
+        part for part in held if isinstance(part, bytes)
+    )
+
+
+@pytest.mark.parametrize(("asked", "told"), [("auto", True), ("on", True), ("off", False)])
+def test_words_of_speech(asked, told):
+    """Where it is asked for, the twin tells the ends of its words; the audio is the same either way."""
+
+    @virtual_time
+    async def run():
+        async with stages(Script(tts_ms_per_char=50), tts_words=asked) as (engines, made, _, _):
+            marks, audio = await spoken(made, "one two")
+            assert audio == engines.audio("one two")
+            assert marks == ([WordMark(3, 3_600), WordMark(7, 8_400)] if told else [])
+
+    run()
+
+
+def test_words_are_asked_of_the_twin_alone():
+    """Another service is asked for events only where it is set."""
+    assert settings_for_tests().asks_for_words
+    assert not settings_for_tests(tts_base_url="http://tts/v1").asks_for_words
+    assert not settings_for_tests(openai_api_key="sk", backend="auto").asks_for_words
+    assert settings_for_tests(openai_api_key="sk", backend="auto", tts_words="on").asks_for_words
+
+
+@asynccontextmanager
+async def foreign_speech(body, content_type):
+    """Text to speech of a service that always answers the same."""
+
+    async def answer(_):
+        return Response(body, media_type=content_type)
+
+    async with TwinServer(Starlette(routes=[Route("/v1/audio/speech", answer, methods=["POST"])])) as service:
+        settings = settings_for_tests(tts_base_url=service.base_url, tts_words="on")
+        clients = Clients(settings, service.base_url)
+        yield cascade(clients, settings)
+        await clients.aclose()
+
+
+@virtual_time
+async def test_a_service_without_events():
+    """Audio that comes where events were asked for is audio; events that are not known are passed over."""
+    async with foreign_speech(FRAME, "audio/pcm") as made:
+        assert await spoken(made, "x") == ([], FRAME)
+    body = b': hello\r\nevent: x\r\ndata: {"type": "new"}\r\n\r\ndata:{"type":"speech.audio.delta","audio":"AAAA"}\n\ndata: [DONE]\n\n'
+    async with foreign_speech(body, "text/event-stream; charset=utf-8") as made:
+        assert await spoken(made, "x") == ([], bytes(3))
+
+
+@pytest.mark.parametrize("body", [b'data: {"error": {"code": "engine_failed"}}\n\n', b'data: {"error": "oh"}\n\n'])
+def test_speech_that_breaks_off(body):
+    """An error among the events is a failure of the stage."""
+
+    @virtual_time
+    async def run():
+        async with foreign_speech(body, "text/event-stream") as made:
+            with pytest.raises(StageError, match=r"Text to speech at .* broke off its answer with an error"):
+                await spoken(made, "x")
 
     run()
 
