@@ -14,6 +14,7 @@ from voiceagent.twin import Script
 from voiceagent.twin.ports import FunctionCall
 
 QUESTION_MS = 800
+FIXED = {"endpoint_adapts": False}  # the wait is `endpoint_ms`, whatever is said
 ANSWER = "It is nine in the morning and the sun is up."
 STORY = "Once upon a time there was a house. " * 8
 
@@ -21,7 +22,8 @@ STORY = "Once upon a time there was a house. " * 8
 @virtual_time
 async def test_a_question_is_answered():
     """The gap is what the script and the settings say, to the microsecond, and its segments tile it."""
-    async with world(Script(transcripts=["what time is it"], replies=[ANSWER])) as w:
+    script = Script(transcripts=["what time is it"], replies=[ANSWER])
+    async with world(script, speculate=False, pause_ms=500, **FIXED) as w:
         w.browser.speak(QUESTION_MS)
         (turn,) = await w.browser.until_turns(1)
         assert w.browser.states == ["transcribing_open", "transcribing_ended", "thinking", "speaking", "listening"]
@@ -32,8 +34,81 @@ async def test_a_question_is_answered():
         }  # fmt: skip
         assert turn.gap_ms == 810
         assert w.turns[0].gap.residual_us == 0
-        assert w.browser.of(protocol.Heard) == [protocol.Heard(turn=1, epoch=1, text=ANSWER, interrupted=False)]
+        assert w.browser.of(protocol.Heard) == [protocol.Heard(turn=1, epoch=2, text=ANSWER, interrupted=False)]
         assert [message.text for message in w.browser.of(protocol.Transcript)][-1] == "what time is it"
+
+
+@pytest.mark.parametrize(("endpoint_ms", "gap_ms"), [(200, 370), (300, 370), (500, 500)])
+def test_a_reply_is_prepared_early(endpoint_ms, gap_ms):
+    """The reply is made from a pause of 100 ms on: it waits at the gate, or the gate waits for it, whichever is longer."""
+
+    @virtual_time
+    async def run():
+        script = Script(transcripts=["what time is it"], replies=[ANSWER], partials=False)
+        async with world(script, endpoint_ms=endpoint_ms, **FIXED) as w:
+            w.browser.speak(QUESTION_MS)
+            (turn,) = await w.browser.until_turns(1)
+            assert turn.gap_ms == gap_ms + 40  # the speaker's buffer
+            assert w.turns[0].gap.residual_us == 0
+            assert (w.turns[0].speculation.tries, w.turns[0].speculation.hit) == (1, True)
+            # Without it the making (220 ms) had begun at the endpoint; the words were there at 150 ms.
+            assert w.turns[0].speculation.saved_us == min(220, endpoint_ms - 150) * 1000
+            assert len(w.engines.of("llm_request")) == 1
+
+    run()
+
+
+@virtual_time
+async def test_who_goes_on_drops_the_early_reply():
+    """A pause inside a turn is guessed at; who goes on is answered once, to all the words, and nothing early was heard."""
+    script = Script(transcripts=["what time is it", "in Rome"], replies=[ANSWER], partials=False)
+    async with world(script, **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        await asyncio.sleep(0.3 + QUESTION_MS / 1000)
+        assert [entry.detail[-1]["content"] for entry in w.engines.of("llm_request")] == ["what time is it"]
+        w.browser.speak(QUESTION_MS)
+        (turn,) = await w.browser.until_turns(1)
+        requests = [entry.detail[-1]["content"] for entry in w.engines.of("llm_request")]
+        assert requests == ["what time is it", "what time is it in Rome"]
+        assert len({frame.epoch for _, frame in w.browser.frames}) == 1
+        assert w.browser.states == ["transcribing_open", "transcribing_ended", "thinking", "speaking", "listening"]
+        speculation = w.turns[0].speculation
+        assert (speculation.tries, speculation.hit) == (2, True)
+        assert speculation.wasted_tokens + speculation.wasted_characters > 0
+        assert turn.outcome == "completed"
+
+
+@virtual_time
+async def test_an_early_reply_calls_no_function():
+    """A function that the model asks for too early is called when the turn has ended, and not before."""
+    called = []
+
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        called.append((w.browser.now_ms, city))
+        return "sunny"
+
+    script = Script(
+        transcripts=["how is it"], llm_call={1: FunctionCall("weather", '{"city": "Rome"}')}, replies=["", "It is sunny."]
+    )
+    async with world(script, tools=(Tool.from_function(weather),), **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_turns(1)
+        ended_ms = next(at for at, seen in w.browser.seen if getattr(seen, "leaf", "") == "transcribing_ended")
+        assert [at >= ended_ms for at, _ in called] == [True]
+        assert w.turns[0].speculation.hit
+
+
+@virtual_time
+async def test_an_early_reply_that_fails_is_made_again():
+    """A back-end that fails a guess costs nothing but the guess: the turn's end is another try."""
+    script = Script(transcripts=["what time is it"], replies=[ANSWER], llm_error={1: 401}, partials=False)
+    async with world(script, **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        (turn,) = await w.browser.until_turns(1)
+        assert turn.outcome == "completed"
+        assert w.turns[0].faults[0].recovered
+        assert w.browser.of(protocol.Notice) == []
 
 
 @virtual_time
@@ -60,12 +135,12 @@ async def test_audio_is_sent_a_little_ahead():
 
 @virtual_time
 async def test_the_first_word_is_not_lost():
-    """The STT gets the pre-roll: the utterance, the 400 ms before it was noticed, and the silence that ended it."""
+    """The STT gets the pre-roll: the utterance, the 400 ms before it was noticed, and the pause that committed it."""
     async with world(Script(), pre_roll_ms=400) as w:
         w.browser.speak(QUESTION_MS)
         await w.browser.until_turns(1)
         (commit,) = w.engines.of("stt_commit")
-        assert commit.detail == 24 * (400 + QUESTION_MS + 500)
+        assert commit.detail == 24 * (400 + QUESTION_MS + 100)
 
 
 @virtual_time
@@ -78,13 +153,13 @@ async def test_a_barge_in_by_voice():
         await asyncio.sleep(2.0)
         w.browser.speak(1_000)
         await w.browser.until(lambda: w.browser.of(protocol.Hold))
-        held_ms = w.browser.speaker.heard_ms(1)
+        held_ms = w.browser.speaker.heard_ms(2)
         await w.browser.until(lambda: w.browser.of(protocol.Flush))
         assert w.browser.speaker.playing is None
         frames = len(w.browser.frames)
         first, second = await w.browser.until_turns(2)
         assert (first.outcome, second.outcome) == ("interrupted", "completed")
-        assert {frame.epoch for _, frame in w.browser.frames[frames:]} == {3}
+        assert {frame.epoch for _, frame in w.browser.frames[frames:]} == {5}
         heard, _ = w.browser.of(protocol.Heard)
         assert heard.interrupted
         assert STORY.startswith(heard.text)
@@ -164,8 +239,8 @@ async def test_the_talk_key():
         assert w.browser.states == ["transcribing_open"]
         w.browser.send_up(protocol.PushToTalk(down=False))
         (turn,) = await w.browser.until_turns(1)
-        assert turn.gap_ms == 310
-        assert len(w.engines.of("stt_commit")) == 1
+        assert turn.gap_ms == 260  # every word was there when it went up: a pause commits
+        assert len(w.engines.of("stt_commit")) == 2
 
 
 @virtual_time
@@ -244,7 +319,7 @@ def test_faults(faults, outcome, heard):
     @virtual_time
     async def run():
         script = Script(transcripts=["what time is it"], replies=[ANSWER], partials=False, **faults)
-        async with world(script) as w:
+        async with world(script, speculate=False) as w:
             w.browser.speak(QUESTION_MS)
             (turn,) = await w.browser.until_turns(1)
             assert turn.outcome == outcome

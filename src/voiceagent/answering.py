@@ -39,6 +39,9 @@ class Answering(Bookkeeping):
         elif turn.text:
             self._fire(Trigger.TEXT_READY)
             self._reply_to(turn)
+        elif any(fault.stage == "stt" and not fault.recovered for fault in turn.faults):
+            self._fire(Trigger.STAGE_FAILED, "stt")
+            self._start_reply(SAY_AGAIN)
         elif self._flush is not None:
             return  # `_resolve_flush` comes back here: perhaps this is the rest of a question nobody heard answered
         elif turn.voiced_us >= self.rules.unclear_us:
@@ -131,7 +134,8 @@ class Answering(Bookkeeping):
             if turn.waits_for_words or same_words(self._guess(turn).text, turn.text):
                 return
             self._drop_guess(turn)
-        if any(item.final is None and not item.streams for item in turn.items):
+        early = self._budget.trusts_partials
+        if any(item.final is None and not (early and item.streams) for item in turn.items):
             return  # a model that writes while one speaks has its words by the pause; any other has to finish first
         if not self._lexicon.speculable(turn.text) or not self._budget.take(turn.speculation.tries, self._now_us):
             return

@@ -196,7 +196,7 @@ class Bookkeeping:
     def _commit(self, turn: Turn) -> None:
         item = turn.open_item
         if item is not None:
-            item.committed = True
+            item.committed, item.at_commit = True, item.partial
             turn.marks["commit"] = self._now_us
             self._out.append(CommitItem(turn.number, item.key))
 

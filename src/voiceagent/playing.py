@@ -93,7 +93,8 @@ class Playing(Answering):
         turn, reply = current
         turn.usage |= fact.usage
         reply.total_samples = fact.samples
-        reply.ledger.close(fact.samples)
+        if reply.failure != "tts":  # else its last phrase has more words than audio, and only the pace tells which
+            reply.ledger.close(fact.samples)
         if fact.samples == 0 and not reply.failure:
             self._reply_failed(ReplyFailed(fact.epoch, "llm", "empty_reply", "The language model gave no answer."))
         elif reply.released and reply.complete:

@@ -66,7 +66,7 @@ def farewell(turn: Turn, record: TurnRecord) -> Iterator[protocol.Message]:
     """Yield what the browser is told of a turn that is over: what history keeps of the reply, and the measured record."""
     reply = turn.reply
     if reply is not None and reply.released:
-        yield protocol.Heard(turn=turn.number, epoch=reply.epoch, text=reply.heard, interrupted=not reply.complete)
+        yield protocol.Heard(turn=turn.number, epoch=reply.epoch, text=reply.heard, interrupted=not reply.whole)
     gap = record.gap
     yield protocol.TurnDone(
         turn=turn.number, outcome=record.outcome, origin=record.origin,

@@ -13,6 +13,7 @@ LONGEST_PAUSE_US = 300_000
 LONGEST_EASY_PAUSE_US = 200_000
 """With back-ends so fast that even later would do, no later than this: they are not always so fast."""
 MAKINGS_KEPT = 20
+PARTIALS_TRUST = 3
 SLOW_SHARE = 0.9
 """Of the last makings, so many must have been ready in time."""
 
@@ -62,6 +63,7 @@ class Budget:
         self._left = self._burst
         self._at_us = now_us
         self._misses = 0  # of this turn
+        self._partials = 0  # how often they were right of late
         self._makings: deque[int] = deque(maxlen=MAKINGS_KEPT)
 
     def take(self, tries: int, now_us: int) -> bool:
@@ -92,6 +94,15 @@ class Budget:
     def missed(self) -> None:
         """A guess of this turn was lost."""
         self._misses += 1
+
+    def partials_were(self, *, right: bool) -> None:
+        """Note whether the words that were there at a pause turned out to be all of them."""
+        self._partials = min(PARTIALS_TRUST, self._partials + 1) if right else max(-PARTIALS_TRUST, self._partials - 2)
+
+    @property
+    def trusts_partials(self) -> bool:
+        """Whether words that are not final yet are worth a guess: some models' last word comes only with the final."""
+        return self._partials >= 0
 
     def next_turn(self) -> None:
         """Another turn begins."""

@@ -20,6 +20,7 @@ class Item:
     committed: bool = False
     partial: str = ""
     streams: bool = False  # its words came while it was still being spoken
+    at_commit: str = ""  # what was known of them then
     final: str | None = None
 
     @property
@@ -56,6 +57,11 @@ class Reply:
     def heard(self) -> str:
         """What was heard of it, up to the last whole word."""
         return self.ledger.heard(self.heard_samples)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the model had to say was heard."""
+        return self.complete and not self.failure
 
     @property
     def complete(self) -> bool:

@@ -8,7 +8,7 @@ from voiceagent import protocol
 from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
 from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttFailed
-from voiceagent.lexicon import echoes
+from voiceagent.lexicon import echoes, same_words
 from voiceagent.playing import Playing
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import StageFault
@@ -45,6 +45,8 @@ class Weighing(Playing):
             self.stale += 1
             return
         item.final = fact.text
+        if item.streams:
+            self._budget.partials_were(right=same_words(item.at_commit, fact.text))
         turn.marks["stt_final"] = self._now_us
         self._tell_words(turn)
         self._item_is_final(turn, "")
