@@ -208,7 +208,8 @@ async def test_a_service_without_events():
     """Audio that comes where events were asked for is audio; events that are not known are passed over."""
     async with foreign_speech(FRAME, "audio/pcm") as made:
         assert await spoken(made, "x") == ([], FRAME)
-    body = b': hello\r\nevent: x\r\ndata: {"type": "new"}\r\n\r\ndata:{"type":"speech.audio.delta","audio":"AAAA"}\n\ndata: [DONE]\n\n'
+    body = b': hello\r\nevent: x\r\ndata: {"type": "new"}\r\n\r\n'
+    body += b'data:{"type":"speech.audio.delta","audio":"AAAA"}\n\ndata: [DONE]\n\n'
     async with foreign_speech(body, "text/event-stream; charset=utf-8") as made:
         assert await spoken(made, "x") == ([], bytes(3))
 
