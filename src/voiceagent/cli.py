@@ -150,6 +150,22 @@ def bench(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: 
     sys.exit(run(name, as_json=as_json, readme=readme, profile=profile, endpoint_ms=endpoint_ms))
 
 
+@main.command()
+@click.option("--seeds", default=100, show_default=True, type=click.IntRange(1), help="So many seeds.")
+@click.option("--first-seed", default=1, show_default=True, type=click.IntRange(0), help="The first of them.")
+@click.option("--seconds-per-session", default=30.0, show_default=True, help="Virtual seconds of a seed.")
+@click.option("--jobs", default=0, show_default=True, help="Processes; 0: one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--transcript", is_flag=True, help="Print all that happens, in one process.")
+def simulate(
+    seeds: int, first_seed: int, seconds_per_session: float, jobs: int, *, as_json: bool, transcript: bool
+) -> None:
+    """Run drawn sessions on virtual time and check at every step what must hold."""
+    from voiceagent.simulation.command import run
+
+    sys.exit(run(first_seed, seeds, seconds_per_session, jobs=jobs, as_json=as_json, transcript=transcript))
+
+
 def _sorry(sentence: str) -> None:
     click.echo(f"voiceagent: {sentence}", err=True)
     sys.exit(1)

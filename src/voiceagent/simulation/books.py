@@ -1,0 +1,231 @@
+"""What the simulator has seen of one session, epoch by epoch: the ground on which the invariants are checked."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from voiceagent import protocol
+from voiceagent.conversation import Conversation
+from voiceagent.events import (
+    CancelReply,
+    Effect,
+    Fact,
+    FlushReply,
+    HoldReply,
+    OpenGate,
+    PlaybackProgress,
+    PromoteReply,
+    Record,
+    ReplyDone,
+    ReplyFailed,
+    ReplyPhrase,
+    ReplyReady,
+    ResumeReply,
+    Send,
+    StartFiller,
+    StartReply,
+)
+from voiceagent.settings import Settings
+from voiceagent.simulation.loop import VirtualLoop
+from voiceagent.simulation.playback import Track
+from voiceagent.simulation.speech import Voice
+from voiceagent.simulation.stages import EPOCH
+from voiceagent.simulation.telling import Entry
+from voiceagent.timeline import TransitionRecord, TurnRecord
+
+
+@dataclass(slots=True, eq=False)
+class EpochBook:
+    """One attempt at a reply, or one filler."""
+
+    turn: int
+    epoch: int
+    speculative: bool = False
+    filler: bool = False
+    ready: bool = False
+    opened: bool = False
+    cancelled: bool = False
+    flushed_us: int | None = None  # when the flush went out
+    acked: bool = False  # and its answer came
+    held: bool = False
+    phrases: list[tuple[str, int]] = field(default_factory=list)
+    requests: int = 0  # of speech
+    sent: int = 0  # samples
+    made: int | None = None
+    reported: int = 0  # samples heard, as far as the server was told
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken invariant."""
+
+    name: str
+    rule: str
+    detail: str
+    at_us: int
+
+
+class Books:
+    """Keeps them, and puts everything it sees to the invariants."""
+
+    def __init__(self, loop: VirtualLoop, settings: Settings, voice: Voice, checks: Any, kept: int | None) -> None:
+        self.loop, self.settings, self.voice = loop, settings, voice
+        self.entries: deque[Entry] = deque(maxlen=kept)
+        self.violations: list[Violation] = []
+        self.epochs: dict[int, EpochBook] = {}
+        self.turns: dict[int, TurnRecord] = {}
+        self.steps: list[TransitionRecord] = []
+        self.flushed: list[EpochBook] = []  # whose acknowledgement is waited for
+        self.fact: Fact | None = None
+        self.effects: list[Effect] = []
+        self.began_us = loop.now_us
+        self.conversation: Conversation
+        self.session: Any = None
+        self.browser: Any = None
+        self.clock_jumped = False
+        self.stt_last = 0  # the step up to which the STT was given audio
+        self.stt_ranges: list[tuple[int, int]] = []
+        self._failed: set[int] = set()
+        self.past_seen: tuple[Any, ...] = ()
+        self._checks = checks
+
+    # ------------------------------------------------------------------------------ the conversation
+    def watch(self, session: Any) -> None:
+        """Look at every fact and effect of a session from now on."""
+        self.session = session
+        conversation = self.conversation = session._conversation
+        self.past_seen = tuple(conversation.past)
+        handle = conversation.handle
+
+        def watched(fact: Fact, now_us: int) -> Iterator[Effect]:
+            self._note_fact(fact)
+            effects: list[Effect] = handle(fact, now_us)
+            self.effects = effects
+            self.check("fact", fact)
+            return self._each(effects)
+
+        conversation.handle = watched
+
+    def _each(self, effects: list[Effect]) -> Iterator[Effect]:
+        for effect in effects:
+            self._note_effect(effect)
+            self.check("effect", effect)
+            yield effect
+        self.check("after", None)
+
+    def _note_fact(self, fact: Fact) -> None:
+        self.fact = fact
+        self.entries.append((self.loop.now_us, "<", fact))
+        match fact:
+            case ReplyReady(epoch):
+                self.book(epoch).ready = True
+            case ReplyPhrase(epoch, text, first_sample):
+                self.book(epoch).phrases.append((text, first_sample))
+            case ReplyDone(epoch, samples):
+                self.book(epoch).made = samples
+            case ReplyFailed(epoch):
+                self._failed.add(epoch)
+            case PlaybackProgress(epoch, samples, kind):
+                book = self.book(epoch)
+                book.reported = max(book.reported, samples)
+                if kind == "flushed":
+                    book.acked = True
+
+    def _note_effect(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
+        self.entries.append((self.loop.now_us, ">", effect))
+        match effect:
+            case StartReply(turn, epoch):
+                self.check("start", effect)
+                self.epochs[epoch] = EpochBook(turn, epoch, speculative=effect.speculative)
+                EPOCH.set(epoch)  # the tasks of the attempt are made in this context
+            case StartFiller(turn, epoch):
+                self.check("start", effect)
+                self.epochs[epoch] = EpochBook(turn, epoch, filler=True)
+                EPOCH.set(epoch)
+            case PromoteReply(_, epoch):
+                self.book(epoch).speculative = False
+            case OpenGate(_, epoch):
+                self.check("gate", self.book(epoch))
+                self.book(epoch).opened = True
+            case HoldReply(_, epoch):
+                self.book(epoch).held = True
+            case ResumeReply(_, epoch):
+                self.book(epoch).held = False
+            case FlushReply(_, epoch):
+                book = self.book(epoch)
+                book.held = False
+                book.flushed_us = self.loop.now_us
+                self.flushed.append(book)
+            case CancelReply(_, epoch):
+                self.book(epoch).cancelled = True
+            case Record(TransitionRecord() as step):
+                self.check("step", step)
+                self.steps.append(step)
+            case Record(TurnRecord() as turn):
+                self.check("turn", turn)
+                self.turns[turn.turn] = turn
+            case Send(message):
+                self.check("tell", message)
+
+    def book(self, epoch: int) -> EpochBook:
+        """The book of an epoch; one that nobody started is a violation."""
+        book = self.epochs.get(epoch)
+        if book is None:
+            book = self.epochs[epoch] = EpochBook(0, epoch)
+            self.broken("epochs_are_started", "PEERS 5", f"epoch {epoch} was never started")
+        return book
+
+    def failed(self, epoch: int) -> bool:
+        """Whether a stage of this epoch failed."""
+        return epoch in self._failed
+
+    # ------------------------------------------------------------------------------ the socket and the browser
+    def sent(self, message: Any) -> None:
+        """The server sends."""
+        if isinstance(message, protocol.ReplyFrame):
+            self.entries.append((self.loop.now_us, "~", message))
+            self.check("frame", message)
+            self.book(message.epoch).sent += len(message.pcm) // 2
+        elif isinstance(message, protocol.ReplyEnd):
+            self.check("reply_end", message)
+
+    def reached(self, message: Any) -> None:
+        """It reaches the browser."""
+
+    def sounds(self, track: Track, before: Track | None) -> None:
+        """An epoch begins in the browser."""
+        self.note(f"epoch {track.epoch} begins in the browser")
+        self.check("sounds", (track, before))
+
+    def note(self, text: str) -> None:
+        """Put a line of the caller's into the transcript."""
+        self.entries.append((self.loop.now_us, "~", text))
+
+    # ------------------------------------------------------------------------------ the back-ends
+    def stt_audio(self, item: int, ranges: list[tuple[int, int]], samples: int) -> None:
+        """The STT got audio."""
+        self.check("stt", (item, ranges, samples))
+
+    def tts_request(self, epoch: int, text: str) -> None:
+        """Speech was asked for."""
+        book = self.book(epoch)
+        book.requests += 1
+        self.check("speech", (book, text))
+
+    def tool_run(self, epoch: int) -> None:
+        """A function was run."""
+        self.check("tool", self.book(epoch))
+
+    # ------------------------------------------------------------------------------ checking
+    def check(self, occasion: str, what: Any) -> None:
+        """Put what was seen to the invariants of this occasion."""
+        for invariant in self._checks.get(occasion, ()):
+            wrong = invariant.check(self, what)
+            if wrong:
+                self.broken(invariant.name, invariant.rule, wrong)
+
+    def broken(self, name: str, rule: str, detail: str) -> None:
+        """Note a violation."""
+        self.violations.append(Violation(name, rule, detail, self.loop.now_us))
+        self.entries.append((self.loop.now_us, "!", f"{name} [{rule}]: {detail}"))

@@ -1,0 +1,131 @@
+"""Ears that know the script: they count samples and propose as the endpointer does, from the sounds that the audio is from."""
+
+from collections.abc import Callable
+
+from voiceagent.endpointing import Endpoint, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
+from voiceagent.simulation.script import STEP_MS, STEP_SAMPLES, Segment, Timeline, step_of
+
+GAP_STEPS = 10
+"""A sound may be silent for so long and is still one."""
+USUAL_DBFS = -28.0
+
+
+class ScriptedEars:
+    """`voiceagent.endpointing.Ears` over a timeline."""
+
+    def __init__(self, timeline: Timeline, *, pause_ms: int, endpoint_ms: int, sound_ms: int, sounds: bool) -> None:
+        self.samples = 0
+        self.awake: list[tuple[int, int]] = []  # steps in which speech was noticed, for the invariants
+        self._timeline = timeline
+        self._usual_endpoint_ms = endpoint_ms
+        self._endpoint_ms = endpoint_ms
+        self._pause_ms = pause_ms
+        self._sound_steps = max(1, sound_ms // STEP_MS)
+        self._sounds = sounds  # whether sounds that are no speech yet are proposed
+        self._step = 0  # of the script, last heard
+        self.reset()
+
+    @property
+    def in_utterance(self) -> bool:
+        """Whether somebody is speaking, short pauses included."""
+        return self._in_utterance
+
+    def reset(self) -> None:
+        """Forget an open utterance or sound."""
+        self._in_utterance = False
+        self._paused = False
+        self._sounding = False  # a `SoundOn` waits for its end
+        self._loud = 0  # steps of a sound in a row
+        self._missed = 0
+        self._onset = 0
+        self._last_voiced = 0
+        self._voiced = 0  # steps
+        self._level_db = 0.0
+        self._endpoint_ms = self._usual_endpoint_ms
+
+    def pause_after(self, silence_ms: int) -> None:
+        """Propose a pause after so much silence from now on."""
+        self._pause_ms = silence_ms
+
+    def endpoint_after(self, silence_ms: int) -> None:
+        """Wait so long in the present silence or the next one."""
+        self._endpoint_ms = silence_ms
+
+    def end_now(self) -> list[Proposal]:
+        """End an open utterance."""
+        if not self._in_utterance:
+            self.reset()
+            return []
+        endpoint = Endpoint(self.samples, self._last_voiced, self._voiced * STEP_SAMPLES, self._dbfs)
+        self.reset()
+        return [endpoint]
+
+    def feed(self, pcm: bytes, echo_dbfs: Callable[[int], float] | None = None) -> list[Proposal]:
+        """Take in whole steps of the simulated microphone and return what they show."""
+        del echo_dbfs
+        count = len(pcm) // (STEP_SAMPLES * 2)
+        first = step_of(pcm, 0, self._step)
+        self._step = first + count
+        sounds = self._timeline.within(first, first + count)
+        if not sounds and not self._in_utterance and not self._loud:
+            self.samples += len(pcm) // 2
+            return []
+        proposals: list[Proposal] = []
+        for step in range(first, first + count):
+            self.samples += STEP_SAMPLES
+            heard = [sound for sound in sounds if sound.start <= step < sound.end]
+            if self._in_utterance:
+                proposals += self._voiced_step(heard) if heard else self._silent_step()
+            else:
+                proposals += self._before_speech(step, heard)
+        return proposals
+
+    # ------------------------------------------------------------------------------ one step
+    @property
+    def _dbfs(self) -> float:
+        return USUAL_DBFS + self._level_db
+
+    def _before_speech(self, step: int, heard: list[Segment]) -> list[Proposal]:
+        if not heard:
+            if not self._loud:
+                return []
+            self._missed += 1
+            if self._missed <= GAP_STEPS:
+                return []
+            ended, sounding = self.samples - self._missed * STEP_SAMPLES, self._sounding
+            self.reset()
+            return [SoundOff(self.samples, ended)] if sounding else []
+        if not self._loud:
+            self._onset = self.samples - STEP_SAMPLES
+        self._loud += 1
+        self._missed = 0
+        for sound in heard:
+            if sound.notice is not None and step - sound.start >= sound.notice:
+                self._in_utterance, self._paused, self._sounding = True, False, False
+                self._voiced, self._last_voiced, self._level_db = self._loud, self.samples, sound.level_db
+                return [VoiceOn(self.samples, self._onset, self._dbfs)]
+        if self._sounds and not self._sounding and self._loud >= self._sound_steps:
+            self._sounding = True
+            return [SoundOn(self.samples, self._onset)]
+        return []
+
+    def _voiced_step(self, heard: list[Segment]) -> list[Proposal]:
+        self._level_db = max(sound.level_db for sound in heard)
+        silence = self.samples - STEP_SAMPLES - self._last_voiced
+        self._last_voiced = self.samples
+        self._voiced += 1
+        if not self._paused:
+            return []
+        self._paused = False
+        self._endpoint_ms = self._usual_endpoint_ms
+        return [Resumed(self.samples, silence)]
+
+    def _silent_step(self) -> list[Proposal]:
+        silence_ms = (self.samples - self._last_voiced) * STEP_MS // STEP_SAMPLES
+        proposals: list[Proposal] = []
+        if not self._paused and silence_ms >= self._pause_ms:
+            self._paused = True
+            proposals.append(Pause(self.samples, self._last_voiced, self._voiced * STEP_SAMPLES, self._dbfs))
+        if silence_ms >= self._endpoint_ms:
+            proposals += self.end_now()
+        return proposals

@@ -1,0 +1,364 @@
+"""What must hold in every session, each as one small function that names the rule it enforces and says what is wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from voiceagent import events, protocol
+from voiceagent.simulation.books import Books, EpochBook
+from voiceagent.simulation.playback import Track
+from voiceagent.states import TABLE, Leaf
+from voiceagent.timeline import TransitionRecord, TurnRecord
+
+Check = Callable[[Books, Any], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One rule: its name, where it is written, and the check, which returns what is wrong."""
+
+    name: str
+    rule: str
+    check: Check
+
+
+CHECKS: dict[str, list[Invariant]] = {}
+"""The invariants by the occasion on which they are checked."""
+ROWS = {(leaf.value, trigger.value): (target or leaf).value for leaf, trigger, target in TABLE}
+WORDS_OFF = 2
+
+
+def on(occasion: str, rule: str) -> Callable[[Check], Check]:
+    """Put a function among the invariants of an occasion."""
+
+    def put(check: Check) -> Check:
+        CHECKS.setdefault(occasion, []).append(Invariant(check.__name__, rule, check))
+        return check
+
+    return put
+
+
+# ------------------------------------------------------------------------------------------ the machine
+@on("step", "DESIGN: states only by the table; METRICS: replay")
+def by_the_table(books: Books, step: TransitionRecord) -> str | None:
+    """Each step is a row of the table and begins where the last one ended."""
+    before = books.steps[-1].target if books.steps else Leaf.LISTENING.value
+    if step.source != before:
+        return f"it was in {before}, not in {step.source}"
+    if ROWS.get((step.source, step.trigger)) != step.target:
+        return f"{step.source} --{step.trigger}--> {step.target} is no row of the table"
+    return None
+
+
+@on("step", "METRICS: gapless seq")
+def numbered_without_a_gap(books: Books, step: TransitionRecord) -> str | None:
+    """The records' numbers have no gap."""
+    return None if step.seq == len(books.steps) + 1 else f"record {step.seq} follows {len(books.steps)}"
+
+
+@on("step", "METRICS: spans tile the session; PEERS 19")
+def spans_tile(books: Books, step: TransitionRecord) -> str | None:
+    """The time in a leaf is the time since it was entered."""
+    entered_us = next((past.at_us for past in reversed(books.steps) if past.target != past.source), books.began_us)
+    dwell_us = books.loop.now_us - entered_us
+    return None if step.dwell_us == dwell_us else f"{step.dwell_us} us told, {dwell_us} passed in {step.source}"
+
+
+@on("step", "DESIGN: every leaf has a deadline; PEERS 12")
+def left_by_its_deadline(books: Books, step: TransitionRecord) -> str | None:
+    """No leaf lasts longer than its settings say."""
+    limit_s = longest_s(books)[Leaf(step.source)]
+    if limit_s is None or step.dwell_us <= round(limit_s * 1e6):
+        return None
+    return f"{step.dwell_us / 1e6:g} s in {step.source}, at most {limit_s:g} were allowed"
+
+
+def longest_s(books: Books) -> dict[Leaf, float | None]:
+    """How long each leaf may last by the settings; speaking lasts as long as there is something to say."""
+    s = books.settings
+    return {
+        Leaf.LISTENING: s.idle_s + s.ask_after_s,
+        Leaf.TRANSCRIBING_OPEN: s.max_turn_s,
+        Leaf.TRANSCRIBING_ENDED: s.stt_timeout_s,
+        Leaf.THINKING: 2 * s.reply_timeout_s + s.flush_ack_ms / 1000 + s.stt_timeout_s,
+        Leaf.SPEAKING: None,
+        Leaf.BARGE_IN_THINKING: s.verdict_ms / 1000,
+        Leaf.BARGE_IN_SPEAKING: s.verdict_ms / 1000,
+        Leaf.CLOSED: None,
+    }
+
+
+@on("after", "DESIGN: every leaf has a deadline")
+def a_deadline_stands(books: Books, _: None) -> str | None:
+    """Except when closed, the conversation always knows until when it waits, and not for ever."""
+    conversation = books.conversation
+    due_us = conversation.deadline_us
+    if conversation.leaf is Leaf.CLOSED:
+        return None
+    if due_us is None:
+        return f"no deadline in {conversation.leaf}"
+    if due_us < books.loop.now_us and isinstance(books.fact, events.Tick):
+        return f"the deadline of {conversation.leaf} has passed and the tick did nothing"
+    return None
+
+
+# ------------------------------------------------------------------------------------------ epochs and the gate
+@on("start", "PEERS 4 and 5: epochs are minted upwards")
+def epochs_go_up(books: Books, effect: Any) -> str | None:
+    """A reply attempt has an epoch that is greater than all before."""
+    last = max(books.epochs, default=0)
+    return None if effect.epoch > last else f"epoch {effect.epoch} after {last}"
+
+
+@on("start", "DESIGN: no request before the flush ack or its deadline")
+def waits_for_the_flush(books: Books, effect: Any) -> str | None:
+    """A request is built only when it is known what was heard of the reply before, or the wait for it is over."""
+    wait_us = books.settings.flush_ack_ms * 1000
+    for book in books.flushed:
+        if not book.acked and book.flushed_us is not None and books.loop.now_us - book.flushed_us < wait_us:
+            if isinstance(effect, events.StartFiller) or books.epochs[book.epoch].filler or _gave_up(books, book):
+                continue
+            return f"epoch {effect.epoch} was started, and epoch {book.epoch} has not said what was heard"
+    return None
+
+
+def _gave_up(books: Books, book: EpochBook) -> bool:
+    """Its turn was over without that: it had stalled."""
+    return book.turn in books.turns
+
+
+@on("gate", "DESIGN: the gate")
+def opens_for_what_is_there(books: Books, book: EpochBook) -> str | None:
+    """The gate opens for an epoch that has audio, was not dropped, and is no speculation any more."""
+    if not book.ready:
+        return f"epoch {book.epoch} has no audio"
+    if book.cancelled or book.flushed_us is not None:
+        return f"epoch {book.epoch} was dropped"
+    if book.speculative:
+        return f"epoch {book.epoch} is speculative"
+    return None
+
+
+@on("speech", "DESIGN: nothing speculative but the first phrase")
+def one_phrase_before_promotion(books: Books, what: tuple[EpochBook, str]) -> str | None:
+    """A speculative reply asks for the speech of its first phrase alone (once more, if that failed)."""
+    book, _ = what
+    if book.speculative and book.requests > 2:
+        return f"epoch {book.epoch} is speculative and asks for speech again"
+    return None
+
+
+@on("tool", "DESIGN: nothing speculative leaves the gate: no tool call")
+def no_function_before_promotion(books: Books, book: EpochBook) -> str | None:
+    """A speculative reply calls no function."""
+    return f"epoch {book.epoch} is speculative" if book.speculative else None
+
+
+@on("tell", "DESIGN: nothing speculative leaves the gate: no byte")
+def no_word_before_the_gate(books: Books, message: protocol.Message) -> str | None:
+    """The page is told no word of a reply whose gate is shut."""
+    if isinstance(message, protocol.ReplyText) and not books.book(message.epoch).opened:
+        return f"words of epoch {message.epoch}, whose gate is shut"
+    return None
+
+
+@on("frame", "DESIGN: the gate; PEERS 5")
+def no_frame_but_of_the_open_epoch(books: Books, frame: protocol.ReplyFrame) -> str | None:
+    """Frames go out only between the opening of their gate and their flush, and not while held."""
+    book = books.book(frame.epoch)
+    if not book.opened and not book.filler:
+        return f"a frame of epoch {frame.epoch}, whose gate is shut"
+    if book.flushed_us is not None:
+        return f"a frame of epoch {frame.epoch} after its flush"
+    if book.cancelled:
+        return f"a frame of epoch {frame.epoch}, which was cancelled"
+    if book.held:
+        return f"a frame of epoch {frame.epoch}, which is held"
+    return None
+
+
+@on("frame", "PEERS 17: samples in = samples out")
+def frames_follow_each_other(books: Books, frame: protocol.ReplyFrame) -> str | None:
+    """A frame begins where the one before ended."""
+    sent = books.book(frame.epoch).sent
+    return None if frame.first_sample == sent else f"epoch {frame.epoch}: sample {frame.first_sample} after {sent}"
+
+
+@on("reply_end", "PEERS 17: samples in = samples out")
+def all_of_it_was_sent(books: Books, end: protocol.ReplyEnd) -> str | None:
+    """When the browser is told that this is all, it is."""
+    book = books.book(end.epoch)
+    if end.samples != book.sent:
+        return f"epoch {end.epoch}: {end.samples} samples told, {book.sent} sent"
+    if book.made is not None and book.made != book.sent:
+        return f"epoch {end.epoch}: {book.made} samples made, {book.sent} sent"
+    return None
+
+
+@on("fact", "PEERS 16 and 17: samples made = samples of its phrases")
+def made_of_its_phrases(books: Books, fact: events.Fact) -> str | None:
+    """A reply that did not fail is as long as its phrases are."""
+    if not isinstance(fact, events.ReplyPhrase | events.ReplyDone):
+        return None
+    book = books.epochs[fact.epoch]
+    phrases = book.phrases[:-1] if isinstance(fact, events.ReplyPhrase) else book.phrases
+    whole = sum(books.voice.samples(text) for text, _ in phrases)
+    told = fact.first_sample if isinstance(fact, events.ReplyPhrase) else fact.samples
+    failed = isinstance(fact, events.ReplyDone) and books.failed(fact.epoch)
+    return None if told == whole or failed else f"epoch {fact.epoch}: {told} samples told, its phrases have {whole}"
+
+
+@on("sounds", "DESIGN: one reply audible; FAULTS: never two agent voices")
+def one_voice(books: Books, what: tuple[Track, Track | None]) -> str | None:
+    """An epoch begins in the browser only when the one before has ended or was flushed."""
+    track, before = what
+    if before is not None and not before.ended:
+        return f"epoch {track.epoch} begins, and epoch {before.epoch} is still there"
+    return None
+
+
+@on("step", "DESIGN: speaking only with audio of this epoch")
+def speaks_with_audio(books: Books, step: TransitionRecord) -> str | None:
+    """Speaking is entered with audio at the gate, and is over with some of it sent."""
+    if step.target == Leaf.SPEAKING.value and step.source == Leaf.THINKING.value:
+        return None if books.book(step.epoch).ready else f"epoch {step.epoch} has no audio"
+    if step.trigger == "playback_ended" and not books.book(step.epoch).sent:
+        return f"epoch {step.epoch} was never sent"
+    return None
+
+
+@on("fact", "PEERS 2: what is stale is dropped before the machine")
+def stale_facts_do_nothing(books: Books, fact: events.Fact) -> str | None:
+    """A fact of a reply that was dropped has no effect."""
+    epoch = getattr(fact, "epoch", None)
+    if epoch is None or isinstance(fact, events.PlaybackProgress | events.PlaybackStarted | events.ReplyDropped):
+        return None
+    if not books.epochs[epoch].cancelled or not books.effects:
+        return None
+    return f"epoch {epoch} was dropped, and {type(fact).__name__} of it led to {type(books.effects[0]).__name__}"
+
+
+@on("after", "DESIGN: hold, then verdict; PEERS 7")
+def holds_are_resolved(books: Books, _: None) -> str | None:
+    """Outside a barge-in over speaking nothing is held."""
+    leaf = books.conversation.leaf
+    if leaf in (Leaf.BARGE_IN_SPEAKING, Leaf.BARGE_IN_THINKING, Leaf.CLOSED):
+        return None
+    for book in list(books.epochs.values())[-3:]:
+        if book.held and not book.cancelled and book.turn not in books.turns:
+            return f"epoch {book.epoch} is still held in {leaf}"
+    return None
+
+
+# ------------------------------------------------------------------------------------------ turns and history
+@on("turn", "METRICS: one terminal record per turn")
+def one_last_word(books: Books, turn: TurnRecord) -> str | None:
+    """A turn ends once."""
+    return f"turn {turn.turn} has a second record" if turn.turn in books.turns else None
+
+
+@on("turn", "METRICS: segments tile the gap; PEERS 19: no negative latency")
+def gap_is_tiled(books: Books, turn: TurnRecord) -> str | None:
+    """The segments sum to the gap, and nothing is negative."""
+    gap = turn.gap
+    if gap is None:
+        return None
+    if min(gap.segments_us.values(), default=0) < 0 or gap.hidden_us < 0:
+        return f"turn {turn.turn} has a negative segment: {gap.segments_us}"
+    if sum(gap.segments_us.values()) - gap.gap_us != gap.residual_us:
+        return f"turn {turn.turn}: the segments and the residual do not sum to the gap"
+    if not books.clock_jumped and (gap.residual_us or gap.gap_us < 0):
+        return f"turn {turn.turn}: gap {gap.gap_us}, residual {gap.residual_us}"
+    return None
+
+
+@on("turn", "PEERS 18: completed means heard")
+def completed_is_heard(books: Books, turn: TurnRecord) -> str | None:
+    """A turn that is called completed was played to its last sample."""
+    if turn.outcome not in {"completed", "resumed"}:
+        return None
+    played = books.browser.playback.played.get(turn.epoch, 0)
+    made = books.book(turn.epoch).made
+    return None if made and played >= made else f"turn {turn.turn}: {played} of {made} samples were heard"
+
+
+@on("after", "DESIGN 6: history = heard; PEERS 14")
+def history_is_what_was_heard(books: Books, _: None) -> str | None:
+    """What is remembered of a reply is what was played of it, give or take two words."""
+    past = books.conversation.past
+    if len(past) and (not books.past_seen or past[-1] is not books.past_seen[-1]):
+        known = {id(turn) for turn in books.past_seen}
+        fresh = [turn for turn in past if id(turn) not in known]
+        books.past_seen = tuple(past)
+        for turn in fresh:
+            if wrong := _misremembered(books, turn):
+                return wrong
+    return None
+
+
+def _misremembered(books: Books, turn: Any) -> str | None:
+    record = books.turns.get(turn.number)
+    if not turn.reply or record is None:
+        return None
+    book = books.book(record.epoch)
+    if not book.opened or book.filler:
+        return f"turn {turn.number} remembers words of epoch {book.epoch}, whose gate was never opened"
+    told = books.voice.heard_words(book.phrases, book.reported)
+    played = books.voice.heard_words(book.phrases, books.browser.playback.played.get(book.epoch, 0))
+    words = len(turn.reply.split())
+    if told - WORDS_OFF <= words <= played + WORDS_OFF:
+        return None
+    return f"turn {turn.number} remembers {words} words, {played:.1f} were played ({told:.1f} as reported)"
+
+
+# ------------------------------------------------------------------------------------------ audio in, memory
+@on("stt", "PEERS 17 and 22: no sample to the STT twice")
+def heard_once(books: Books, what: tuple[int, list[tuple[int, int]], int]) -> str | None:
+    """Audio goes to the STT in its order, and none of it twice."""
+    item, ranges, _ = what
+    last = books.stt_last
+    for first, after in ranges:
+        if first < last - 1:  # a step may be cut in two
+            return f"item {item} gets step {first} after {last - 1}"
+        last = max(last, after)
+        books.stt_ranges.append((first, after))
+    books.stt_last = last
+    return None
+
+
+@on("step", "STYLE: every queue is bounded")
+def memory_is_bounded(books: Books, _: TransitionRecord) -> str | None:
+    """What waits in a session has a limit."""
+    session = books.session
+    outbox, mic = session._outbox, session._mic
+    waiting = {
+        "facts": (session._inbox.qsize(), 1_000),
+        "control messages": (len(outbox._control), 1_000),
+        "epochs": (len(outbox._streams), 4),
+        "bytes of kept audio": (len(mic._kept), 24_000 * 2 * 40),
+        "items": (len(books.conversation._items), 64),
+        "attempts": (len(session._attempts), 4),
+        "bytes of reply audio": (
+            max((len(stream.audio) for stream in outbox._streams.values()), default=0),
+            24_000 * 2 * 60,
+        ),
+    }
+    over = [f"{count} {name}" for name, (count, most) in waiting.items() if count > most]
+    return ", ".join(over) or None
+
+
+# ------------------------------------------------------------------------------------------ the end
+@on("end", "METRICS: one terminal record per turn")
+def every_turn_has_its_last_word(books: Books, first_turn: int) -> str | None:
+    """Each number that was given to a turn has a record."""
+    missing = sorted(set(range(first_turn, books.conversation.next_turn)) - set(books.turns))
+    return f"turns {missing} have no record" if missing else None
+
+
+@on("end", "METRICS: spans tile the session")
+def the_sum_is_the_session(books: Books, _: int) -> str | None:
+    """The times in the leaves sum to the session's."""
+    moves = [step for step in books.steps if step.source != step.target]
+    total_us = sum(step.dwell_us for step in moves)
+    whole_us = moves[-1].at_us - books.began_us if moves else 0
+    return None if total_us == whole_us else f"{total_us} us in leaves, {whole_us} in all"
