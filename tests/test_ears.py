@@ -2,12 +2,13 @@
 
 import random
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 
 from voiceagent import audio
-from voiceagent.endpointing import Endpoint, EndpointConfig, Endpointer, Pause, Resumed, VoiceOn
+from voiceagent.endpointing import Endpoint, EndpointConfig, Endpointer, Pause, Resumed, SoundOff, SoundOn, VoiceOn
 from voiceagent.twin.scripted import tone
 from voiceagent.vad import EnergyGate, NoiseFloor, Silero
 
@@ -135,21 +136,59 @@ MS = 24
 
 @pytest.mark.parametrize("chunk", [2, 322, 960, 4800])
 def test_one_utterance(chunk):
-    """It begins where it began, pauses after 200 ms of silence and ends after 500, in any chunks."""
+    """It sounds, begins where it began, pauses after 200 ms of silence and ends after 500, in any chunks."""
     proposals = run(silence(500) + voice(300) + silence(700), chunk=chunk)
     assert proposals == [
-        VoiceOn(at_sample=570 * MS, onset_sample=500 * MS),
-        Pause(at_sample=1000 * MS, speech_end_sample=800 * MS),
-        Endpoint(at_sample=1300 * MS, speech_end_sample=800 * MS, voiced_samples=300 * MS),
+        SoundOn(at_sample=560 * MS, onset_sample=500 * MS),
+        VoiceOn(at_sample=570 * MS, onset_sample=500 * MS, level_dbfs=pytest.approx(-20, abs=0.5)),
+        Pause(1000 * MS, speech_end_sample=800 * MS, voiced_samples=300 * MS, level_dbfs=pytest.approx(-20, abs=0.5)),
+        Endpoint(
+            1300 * MS, speech_end_sample=800 * MS, voiced_samples=300 * MS, level_dbfs=pytest.approx(-20, abs=0.5)
+        ),
     ]
 
 
 def test_a_pause_inside():
     """Speech that goes on after a pause resumes it, and the length of the pause is told."""
     proposals = run(silence(500) + voice(300) + silence(400) + voice(300) + silence(600))
-    assert [type(proposal) for proposal in proposals] == [VoiceOn, Pause, Resumed, Pause, Endpoint]
-    assert proposals[2].silence_samples == 400 * MS
-    assert proposals[4].voiced_samples == 600 * MS
+    assert [type(proposal) for proposal in proposals] == [SoundOn, VoiceOn, Pause, Resumed, Pause, Endpoint]
+    assert proposals[3].silence_samples == 400 * MS
+    assert proposals[5].voiced_samples == 600 * MS
+
+
+def test_a_click_in_a_pause_is_no_voice():
+    """After a silence, what is shorter than 30 ms neither resumes the speech nor puts off its end."""
+    proposals = run(silence(500) + voice(300) + silence(300) + voice(20) + silence(280))
+    assert proposals[2:] == [Pause(1000 * MS, 800 * MS, 300 * MS, ANY), Endpoint(1300 * MS, 800 * MS, 300 * MS, ANY)]
+
+
+def test_a_sound_that_comes_to_nothing():
+    """It is over after 100 ms of quiet, and ended where it was last loud; then there may be another one."""
+    config = EndpointConfig(min_speech_ms=200)
+    assert run(silence(500) + voice(100) + silence(300) + voice(100) + silence(300), config) == [
+        SoundOn(560 * MS, 500 * MS), SoundOff(700 * MS, 600 * MS), SoundOn(960 * MS, 900 * MS), SoundOff(1100 * MS, 1000 * MS),
+    ]  # fmt: skip
+
+
+def test_a_sound_with_a_gap_is_one():
+    """One step of quiet does not break a sound off."""
+    config = EndpointConfig(min_speech_ms=200)
+    proposals = run(silence(500) + voice(30) + silence(10) + voice(30) + silence(300), config)
+    assert proposals == [SoundOn(570 * MS, 500 * MS), SoundOff(670 * MS, 570 * MS)]
+
+
+def test_what_may_be_echo_is_no_sound():
+    """What does not stand above the expected echo is not loud; above it, it is, and the echo is asked by the sample."""
+    asked = []
+
+    def echo(sample):
+        asked.append(sample)
+        return -15.0 if sample < 800 * MS else -25.0
+
+    endpointer = Endpointer(EndpointConfig())
+    proposals = endpointer.feed(silence(500) + voice(500), echo)
+    assert proposals[:1] == [SoundOn(860 * MS, 800 * MS)]
+    assert asked == [at * MS for at in range(500, 1000, 10)]
 
 
 def test_clicks_are_nothing():
@@ -168,18 +207,59 @@ def test_the_wait_can_be_set_anew():
     assert [type(p) for p in endpointer.feed(silence(510))] == [Pause, Endpoint]
 
 
+def test_a_wait_that_is_over_already():
+    """A shorter wait than the silence so far ends the utterance with the next step, and a resumed one waits as configured."""
+    endpointer = Endpointer(EndpointConfig())
+    endpointer.feed(silence(500) + voice(300) + silence(300))
+    endpointer.endpoint_after(250)
+    assert endpointer.feed(silence(10)) == [Endpoint(1110 * MS, 800 * MS, 300 * MS, ANY)]
+    endpointer.feed(voice(300) + silence(250))
+    endpointer.endpoint_after(900)
+    endpointer.feed(voice(50))
+    assert [p.at_sample for p in endpointer.feed(silence(600)) if isinstance(p, Endpoint)] == [2210 * MS]
+
+
+def test_the_pause_can_be_set_anew():
+    """`pause_after` holds at once, and for all that follows."""
+    endpointer = Endpointer(EndpointConfig())
+    endpointer.feed(silence(500) + voice(300) + silence(100))
+    endpointer.pause_after(60)
+    assert [type(p) for p in endpointer.feed(silence(10))] == [Pause]
+    assert [type(p) for p in endpointer.feed(voice(50) + silence(60))] == [Resumed, Pause]
+    endpointer.feed(silence(600))
+    assert [type(p) for p in endpointer.feed(voice(100) + silence(60))] == [SoundOn, VoiceOn, Pause]
+
+
+@pytest.mark.parametrize(("snr_db", "pause_ms"), [(25, 100), (12, 200)])
+def test_under_much_noise_a_pause_is_longer(snr_db, pause_ms):
+    """Below 15 dB over the room's noise a silence shorter than 200 ms is not taken for a pause."""
+    room = np.frombuffer(noise(6500, -20 - snr_db), "<i2").astype(int)
+    speech = np.frombuffer(silence(5000) + voice(500) + silence(1000), "<i2")
+    proposals = run((room + speech).astype("<i2").tobytes(), EndpointConfig(pause_ms=100))
+    pause = next(p for p in proposals if isinstance(p, Pause) and p.speech_end_sample == 5500 * MS)
+    assert pause.at_sample == (5500 + pause_ms) * MS
+
+
 def test_ending_and_forgetting():
     """`end_now` ends an open utterance with an endpoint, `reset` without one; without one open there is nothing."""
     endpointer = Endpointer(EndpointConfig())
     assert endpointer.end_now() == []
     endpointer.feed(silence(500) + voice(300))
-    assert (endpointer.in_utterance, endpointer.voiced) == (True, True)
-    assert endpointer.end_now() == [Endpoint(800 * MS, 800 * MS, 300 * MS)]
+    assert endpointer.in_utterance is True
+    assert endpointer.end_now() == [Endpoint(800 * MS, 800 * MS, 300 * MS, ANY)]
     assert endpointer.in_utterance is False
     endpointer.feed(voice(300))
     endpointer.reset()
     assert endpointer.feed(silence(700)) == []
     assert endpointer.samples == 1800 * MS
+
+
+def test_a_sound_ends_with_the_microphone():
+    """`end_now` ends a sound too: nobody will tell its end later."""
+    endpointer = Endpointer(EndpointConfig(min_speech_ms=200))
+    endpointer.feed(silence(500) + voice(100) + silence(20))
+    assert endpointer.end_now() == [SoundOff(620 * MS, 600 * MS)]
+    assert endpointer.end_now() == []
 
 
 class Never:
@@ -207,21 +287,60 @@ class Until(Never):
 
 
 def test_the_judge_has_the_last_word():
-    """What is loud but no speech does not begin a turn."""
-    assert run(silence(500) + voice(2000) + silence(600), detector=Never()) == []
+    """What is loud but no speech does not begin a turn: it was a sound."""
+    proposals = run(silence(500) + voice(2000) + silence(600), detector=Never())
+    assert proposals == [SoundOn(560 * MS, 500 * MS), SoundOff(2600 * MS, 2500 * MS)]
+
+
+class From(Never):
+    """A judge that hears speech after so many windows."""
+
+    def __init__(self, windows):
+        self.left = windows
+
+    def probability(self, window):
+        """Say no for a while."""
+        self.left -= 1
+        return 0.9 if self.left < 0 else 0.1
+
+
+def test_speech_in_a_noise_begins_with_itself():
+    """Where noise was loud long before the speech, its sound ends and another one begins, which becomes the voice."""
+    proposals = run(silence(500) + voice(2000), detector=From(40))
+    assert [type(proposal) for proposal in proposals] == [SoundOn, SoundOff, SoundOn, VoiceOn]
+    on, off, again, begun = proposals
+    assert on.onset_sample == 500 * MS
+    assert begun.at_sample - 500 * MS < begun.onset_sample == again.onset_sample == off.sound_end_sample
 
 
 def test_a_fan_that_starts_ends_the_turn():
-    """Loud noise after speech counts as silence once it has not been speech for half a second."""
-    proposals = run(silence(500) + voice(5000), detector=Until(16 + 20))
-    assert [type(proposal) for proposal in proposals] == [VoiceOn, Pause, Endpoint]
+    """Loud noise after speech counts as silence once so much of it was no speech."""
+    proposals = run(silence(500) + voice(5000), detector=Until(10))
+    assert [type(proposal) for proposal in proposals[:4]] == [SoundOn, VoiceOn, Pause, Endpoint]
+    assert proposals[3].at_sample < 4500 * MS
+
+
+@pytest.mark.parametrize(("loud_ms", "quiet_ms"), [(400, 300), (50, 50), (700, 90)])
+def test_bursts_of_noise_end_the_turn(loud_ms, quiet_ms):
+    """Breathing, knocking and the like after speech do not hold a turn open, although each burst is short."""
+    bursts = (voice(loud_ms) + silence(quiet_ms)) * (15_000 // (loud_ms + quiet_ms))
+    proposals = run(silence(500) + voice(500) + bursts, detector=Until(10))
+    ends = [proposal.at_sample for proposal in proposals if isinstance(proposal, Endpoint)]
+    assert len(ends) == 1
+    assert ends[0] < 7000 * MS
 
 
 # ------------------------------------------------------------------------------------------ with Silero
+def sounds(proposals):
+    """Whether there is nothing but sounds, each of them ended or the last one."""
+    kinds = [type(proposal) for proposal in proposals]
+    return kinds in ([SoundOn, SoundOff] * (len(kinds) // 2), [SoundOn, SoundOff] * (len(kinds) // 2) + [SoundOn])
+
+
 @pytest.mark.parametrize("dbfs", [-60, -40, -25])
 def test_noise_is_no_speech(dbfs):
     """Five seconds of noise at any level, from the first moment on, begin no turn."""
-    assert run(noise(5000, dbfs), detector=Silero()) == []
+    assert sounds(run(noise(5000, dbfs), detector=Silero()))
 
 
 def test_tones_and_clicks_are_no_speech():
@@ -229,7 +348,7 @@ def test_tones_and_clicks_are_no_speech():
     hum = (3000 * np.sin(2 * np.pi * 50 / 24_000 * np.arange(72_000))).astype("<i2").tobytes()
     clicks = (noise(5, -6) + silence(295)) * 8
     for sound in (tone(72_000), hum, clicks):
-        assert run(silence(500) + sound, detector=Silero()) == []
+        assert sounds(run(silence(500) + sound, detector=Silero()))
 
 
 @pytest.mark.skipif(not (SPEECH / "speech.wav").exists(), reason="the recordings are not beside this checkout")
@@ -246,4 +365,5 @@ def test_a_recording(snr_db):
     proposals = run(pcm, detector=Silero())
     kinds = [type(proposal) for proposal in proposals]
     assert kinds.count(VoiceOn) == kinds.count(Endpoint) == 1
-    assert proposals[0].at_sample - 500 * MS < 150 * MS
+    began = next(proposal for proposal in proposals if isinstance(proposal, VoiceOn))
+    assert began.at_sample - 500 * MS < 150 * MS

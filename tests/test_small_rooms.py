@@ -179,6 +179,7 @@ class Wire:
             "on_first_frame": lambda *a: self.first.append(a),
             "on_playing": lambda *a: None,
             "on_silent": lambda: None,
+            "on_resumed": lambda _: None,
             **options,
         }
         self.outbox = Outbox(self.send, lambda: round(self.loop.time() * 1e6), **settings)

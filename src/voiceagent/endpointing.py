@@ -1,8 +1,8 @@
-"""Frames to proposals: speech began, paused, went on, ended. It counts received samples and owns no clock.
+"""Frames to proposals: something sounds, speech began, paused, went on, ended. It counts received samples and owns no clock.
 
 The energy gate finds the moments, in 10 ms steps; Silero says whether what is loud is speech. Silero goes on hearing speech
 for 76 to 124 ms after it ended, so silence is counted by energy. A step counts as silence if it is not loud, or if it is
-loud but has not been speech for half a second: a fan that starts in mid-turn must not keep the turn open.
+loud but nothing has been speech for long: a fan that starts in mid-turn must not keep the turn open.
 """
 
 from collections import deque
@@ -12,15 +12,23 @@ from typing import Protocol
 
 import numpy as np
 
-from voiceagent.audio import Decimator, Samples, levels_dbfs, ms_to_samples
+from voiceagent.audio import SILENCE_DBFS, Decimator, Samples, levels_dbfs, ms_to_samples
 from voiceagent.vad import DETECTOR_SAMPLES, STEP_MS, EnergyGate, SpeechDetector
 
 STEP = ms_to_samples(STEP_MS)
+DETECTOR_STEP = DETECTOR_SAMPLES * STEP_MS // 32  # a step at the judge's rate
+GAP_STEPS = 1  # a sound may break off for so long and still be one
+QUIET_STEPS = 10  # a consonant may be silent for so long; then the sound is over
+RESUME_STEPS = 3  # after a silence, what is shorter is a click and not a voice
+ONSET_MS = 400  # speech is loud for at most so long before the judge hears it as speech
+LOW_SNR_DB = 15.0
+LOW_SNR_PAUSE_MS = 200  # under so much noise a shorter silence is rarely one
+LEVEL_STEPS = 300  # the level of an utterance is that of its last 3 s of voice
+LEVEL_PERCENTILE = 75
 CONTEXT_WINDOWS = 8  # 256 ms that the judge hears from before the gate opened
 AFTER_STEPS = 15  # the judge goes on for 150 ms after the last loud step
-UNBROKEN_STEPS = 100  # speech has a gap at least every second; what is loud without one is judged again
-ONSET_MS = 150  # speech is loud for at most so long before the judge hears it as speech
-NOISE_STEPS = 50  # loud, but no speech for so long: silence
+UNJUDGED_STEPS = 150  # after so much more sound in an utterance the judge is asked again
+NOISE_STEPS = 50  # and if so much more of it is no speech, all of it is silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +119,14 @@ class EndpointConfig:
 
     endpoint_ms: int = 500
     pause_ms: int = 200
+    sound_ms: int = 60
     min_speech_ms: int = 64
     energy_margin_db: float = 9.0
     vad_threshold: float = 0.5
 
 
 class Endpointer:
-    """One microphone's judge. Without a `detector` whatever is loud for `min_speech_ms` is speech."""
+    """One microphone's ears. Without a `detector` whatever is loud for `min_speech_ms` is speech."""
 
     def __init__(self, config: EndpointConfig, detector: SpeechDetector | None = None) -> None:
         self.samples = 0  # received
@@ -126,19 +135,23 @@ class Endpointer:
         self._gate = EnergyGate(config.energy_margin_db)
         self._rest = np.empty(0, dtype=np.int16)  # not yet a whole step
         self._at = 0  # samples looked at
-        self._endpoint_ms = config.endpoint_ms
         self._pause_ms = config.pause_ms
+        self._levels: deque[float] = deque(maxlen=LEVEL_STEPS)  # of the loud steps of the sound or utterance
         self.reset()
 
     def reset(self) -> None:
-        """Forget an open utterance; the noise floor stays."""
+        """Forget an open utterance or sound; the noise floor stays."""
         self._in_utterance = False
         self._paused = False
-        self._candidate = 0  # steps of possible speech in a row, while there is no utterance
-        self._missed = 0
-        self._onset = 0
+        self._sounding = False  # a `SoundOn` is open
+        self._run = 0  # loud steps in a row
+        self._run_onset = 0
+        self._candidate = 0  # loud steps since all was quiet, while there is no utterance
+        self._missed = 0  # steps since the last loud one
+        self._onset = 0  # of the sound
         self._last_voiced = 0  # end of the last voiced step
         self._voiced_steps = 0
+        self._levels.clear()
         self._endpoint_ms = self._config.endpoint_ms
 
     @property
@@ -156,62 +169,104 @@ class Endpointer:
 
     def feed(self, pcm: bytes, echo_dbfs: Callable[[int], float] | None = None) -> list[Proposal]:
         """Take in PCM16 mono at 24 kHz, any number of whole samples, and return what it shows."""
-        del echo_dbfs
         samples = np.concatenate([self._rest, np.frombuffer(pcm, dtype="<i2")])
         self.samples += len(pcm) // 2
         whole = samples.size // STEP * STEP
         self._rest = samples[whole:]
+        if self._judge is not None:
+            self._judge.take(samples[:whole])
         proposals: list[Proposal] = []
-        for index, level in enumerate(levels_dbfs(samples[:whole], STEP)):
-            step = samples[index * STEP : (index + 1) * STEP]
-            proposals += self._step(step, float(level))
+        for level in levels_dbfs(samples[:whole], STEP).tolist():
+            expected = SILENCE_DBFS
+            if echo_dbfs is not None and level >= self._gate.threshold_dbfs:  # else it does not matter
+                expected = echo_dbfs(self._at)
+            proposals += self._step(level, loud=self._gate.loud(level, expected))
         return proposals
 
     def end_now(self) -> list[Proposal]:
-        """End an open utterance: nothing more will come of it."""
-        if not self.in_utterance:
-            self.reset()
-            return []
-        endpoint = Endpoint(self._at, self._last_voiced, self._voiced_steps * STEP)
+        """End an open utterance or sound: nothing more will come of it."""
+        ends: list[Proposal] = []
+        if self._in_utterance:
+            ends.append(Endpoint(self._at, self._last_voiced, self._voiced_steps * STEP, self._level_dbfs()))
+        elif self._sounding:
+            ends.append(SoundOff(self._at, self._at - self._missed * STEP))
         self.reset()
-        return [endpoint]
+        return ends
 
     # ------------------------------------------------------------------------------ one step
-    def _step(self, step: Samples, level_dbfs: float) -> list[Proposal]:
+    def _step(self, level_dbfs: float, *, loud: bool) -> list[Proposal]:
         self._at += STEP
-        loud = self._gate.loud(level_dbfs)
-        speech = self._judge.step(step, loud=loud, engaged=self.in_utterance) if self._judge is not None else loud
-        if not self.in_utterance:
-            return self._before_speech(loud=loud, speech=speech)
-        voiced = loud and (self._judge is None or self._judge.steps_since_speech < NOISE_STEPS)
-        return self._voiced_step() if voiced else self._silent_step()
-
-    def _before_speech(self, *, loud: bool, speech: bool) -> list[Proposal]:
-        needed = self._config.min_speech_ms // STEP_MS
-        if loud and self._candidate == 0:
-            self._onset = self._at - STEP
+        speech = self._judge.step(loud=loud, engaged=self._in_utterance) if self._judge is not None else loud
+        if self._in_utterance:
+            voiced = loud and not (self._judge is not None and self._judge.noise)
+            return self._voiced_step(level_dbfs) if voiced else self._silent_step()
         if loud:
-            self._candidate += 1
-            self._missed = 0
-        elif self._candidate:
-            self._missed += 1
-            if self._missed > 10:  # a consonant may be silent for so long
-                self._candidate = 0
-        confirmed = self._judge.speech_ms if self._judge is not None else self._candidate * STEP_MS
-        if not speech or self._candidate < needed or confirmed < self._config.min_speech_ms:
-            return []
-        self._in_utterance = True
-        self._paused = False
-        self._voiced_steps = self._candidate
-        if self._judge is not None:  # noise that was loud before is not how the speech began
-            self._onset = max(self._onset, self._at - ms_to_samples(self._judge.speech_ms + ONSET_MS))
-        self._last_voiced = self._at if loud else self._at - self._missed * STEP
-        return [VoiceOn(self._at, self._onset)]
+            return self._loud_step(level_dbfs, speech=speech)
+        return self._quiet_step() if self._candidate else []
 
-    def _voiced_step(self) -> list[Proposal]:
-        silence = self._at - STEP - self._last_voiced
+    def _loud_step(self, level_dbfs: float, *, speech: bool) -> list[Proposal]:
+        """It sounds, outside an utterance."""
+        if self._run == 0:
+            self._run_onset = self._at - STEP
+        self._run += 1
+        self._candidate += 1
+        self._missed = 0
+        self._levels.append(level_dbfs)
+        proposals: list[Proposal] = []
+        if not self._sounding and self._run * STEP_MS >= self._config.sound_ms:
+            proposals += self._sound_on(self._run_onset)
+        return proposals + self._confirmed(speech=speech)
+
+    def _quiet_step(self) -> list[Proposal]:
+        """A sound that is no utterance has a gap, or is over."""
+        self._missed += 1
+        if self._missed > GAP_STEPS:
+            self._run = 0
+        if self._missed < QUIET_STEPS:
+            return self._confirmed(speech=self._judge is not None and self._judge.speech_ms > 0)
+        off: list[Proposal] = [SoundOff(self._at, self._at - self._missed * STEP)] if self._sounding else []
+        self._sounding = False
+        self._candidate = 0
+        self._levels.clear()
+        return off
+
+    def _sound_on(self, onset: int) -> list[Proposal]:
+        self._sounding = True
+        self._onset = onset
+        return [SoundOn(self._at, onset)]
+
+    def _confirmed(self, *, speech: bool) -> list[Proposal]:
+        """The sound is speech, if so: an utterance begins, with the onset of its sound."""
+        heard_ms = self._judge.speech_ms if self._judge is not None else self._candidate * STEP_MS
+        least_ms = self._config.min_speech_ms
+        if not speech or heard_ms < least_ms or self._candidate < least_ms // STEP_MS:
+            return []
+        proposals: list[Proposal] = []
+        earliest = self._at - ms_to_samples(heard_ms + ONSET_MS)
+        if self._judge is not None and self._sounding and self._onset < earliest:
+            # Noise that was loud before is not how the speech began.
+            proposals.append(SoundOff(self._at, earliest))
+            self._sounding = False
+            self._run_onset = earliest
+        if not self._sounding:
+            proposals += self._sound_on(self._run_onset)
+        self._in_utterance = True
+        self._sounding = self._paused = False
+        self._voiced_steps = min(self._candidate, (self._at - self._onset) // STEP)
+        while len(self._levels) > self._voiced_steps:
+            self._levels.popleft()
+        self._last_voiced = self._at - self._missed * STEP
+        return [*proposals, VoiceOn(self._at, self._onset, self._level_dbfs())]
+
+    def _voiced_step(self, level_dbfs: float) -> list[Proposal]:
+        self._run += 1
+        self._levels.append(level_dbfs)
+        begun = self._at - self._run * STEP
+        silence = begun - self._last_voiced
+        if silence >= RESUME_STEPS * STEP and self._run < RESUME_STEPS:
+            return []  # neither voice nor silence yet
+        self._voiced_steps += (self._at - max(begun, self._last_voiced)) // STEP
         self._last_voiced = self._at
-        self._voiced_steps += 1
         if not self._paused:
             return []
         self._paused = False
@@ -219,46 +274,74 @@ class Endpointer:
         return [Resumed(self._at, silence)]
 
     def _silent_step(self) -> list[Proposal]:
+        self._run = 0
         silence_ms = (self._at - self._last_voiced) * STEP_MS // STEP
         proposals: list[Proposal] = []
-        if not self._paused and silence_ms >= self._pause_ms:
+        if not self._paused and silence_ms >= self._pause_ms and (silence_ms >= LOW_SNR_PAUSE_MS or not self._noisy):
             self._paused = True
-            proposals.append(Pause(self._at, self._last_voiced))
+            proposals.append(Pause(self._at, self._last_voiced, self._voiced_steps * STEP, self._level_dbfs()))
         if silence_ms >= self._endpoint_ms:
             proposals += self.end_now()
         return proposals
+
+    # ------------------------------------------------------------------------------ levels
+    def _level_dbfs(self) -> float | None:
+        if not self._levels:
+            return None
+        return sorted(self._levels)[len(self._levels) * LEVEL_PERCENTILE // 100]
+
+    @property
+    def _noisy(self) -> bool:
+        level_dbfs = self._level_dbfs()
+        return level_dbfs is not None and level_dbfs - self._gate.floor.dbfs < LOW_SNR_DB
 
 
 class _Judge:
     """Runs the detector only while it matters, and lets it hear what came just before."""
 
     def __init__(self, threshold: float, detector: SpeechDetector) -> None:
-        self.steps_since_speech = 0
         self.speech_ms = 0  # windows of speech in a row
         self._threshold = threshold
         self._detector = detector
         self._decimator = Decimator()
-        self._buffer = np.empty(0, dtype=np.int16)  # at 16 kHz, not yet a whole window
+        self._taken = np.empty(0, dtype=np.int16)  # at 16 kHz, its steps still to come
+        self._buffer = np.empty(DETECTOR_SAMPLES + DETECTOR_STEP, dtype=np.int16)  # not yet a whole window
+        self._filled = 0
         self._context: deque[Samples] = deque(maxlen=CONTEXT_WINDOWS)
         self._idle_steps = AFTER_STEPS  # since the judge was last wanted
-        self._loud_steps = 0  # in a row
+        self._unheard_steps = 0  # loud ones since it last heard speech
         self._awake = False
 
-    def step(self, step: Samples, *, loud: bool, engaged: bool) -> bool:
-        """Take in 10 ms at 24 kHz; return whether the last window that was judged is speech."""
-        self._loud_steps = self._loud_steps + 1 if loud else 0
-        # Once speech was heard, its end is the energy's to find: the judge is wanted only where that may be noise.
-        wanted = loud and (not engaged or self._loud_steps > UNBROKEN_STEPS)
+    @property
+    def noise(self) -> bool:
+        """Whether what is loud in an utterance has not been speech for long."""
+        return self._unheard_steps > UNJUDGED_STEPS + NOISE_STEPS
+
+    def take(self, samples: Samples) -> None:
+        """Take in whole steps at 24 kHz; `step` is then called for each of them."""
+        self._taken = self._decimator.feed(samples)
+
+    def step(self, *, loud: bool, engaged: bool) -> bool:
+        """Look at the next step of those taken; return whether the last window that was judged is speech.
+
+        Once speech was heard (`engaged`) its end is the energy's to find: the judge is asked only now and then.
+        """
+        if loud:
+            self._unheard_steps += 1
+        wanted = loud and (not engaged or self._unheard_steps > UNJUDGED_STEPS)
         self._idle_steps = 0 if wanted else self._idle_steps + 1
-        self.steps_since_speech = self.steps_since_speech + 1 if wanted else 0
-        self._buffer = np.concatenate([self._buffer, self._decimator.feed(step)])
-        while self._buffer.size >= DETECTOR_SAMPLES:
-            window, self._buffer = self._buffer[:DETECTOR_SAMPLES], self._buffer[DETECTOR_SAMPLES:]
-            self._window(window)
+        self._buffer[self._filled : self._filled + DETECTOR_STEP] = self._taken[:DETECTOR_STEP]
+        self._taken = self._taken[DETECTOR_STEP:]
+        self._filled += DETECTOR_STEP
+        if self._filled >= DETECTOR_SAMPLES:
+            window = self._buffer[:DETECTOR_SAMPLES].copy()
+            self._filled -= DETECTOR_SAMPLES
+            self._buffer[: self._filled] = self._buffer[DETECTOR_SAMPLES : DETECTOR_SAMPLES + self._filled]
+            self._window(window, engaged=engaged)
         return self.speech_ms > 0
 
-    def _window(self, window: Samples) -> None:
-        if self._idle_steps >= AFTER_STEPS:
+    def _window(self, window: Samples, *, engaged: bool) -> None:
+        if self._idle_steps >= AFTER_STEPS or (engaged and self._unheard_steps <= UNJUDGED_STEPS):
             self._awake = False
             self.speech_ms = 0
             self._context.append(window)
@@ -266,11 +349,11 @@ class _Judge:
         if not self._awake:
             self._awake = True
             self._detector.reset()
-            for past in self._context:  # a network that begins in mid-word hears it late
+            for past in () if engaged else self._context:  # a network that begins in mid-word hears it late
                 self._detector.probability(past)
             self._context.clear()
         if self._detector.probability(window) >= self._threshold:
             self.speech_ms += 32
-            self.steps_since_speech = 0
+            self._unheard_steps = 0
         else:
             self.speech_ms = 0

@@ -6,8 +6,11 @@ Samples are counted from the session's first; the browser's capture clock says w
 from collections import deque
 from collections.abc import Callable
 
-from voiceagent.audio import RATE_HZ, samples_to_us, us_to_samples
+import numpy as np
+
+from voiceagent.audio import RATE_HZ, SILENCE_DBFS, Decimator, Samples, levels_dbfs, samples_to_us, us_to_samples
 from voiceagent.clockmap import ClockMap
+from voiceagent.echo import BIN_SAMPLES, EchoGate
 from voiceagent.endpointing import Ears, Endpoint, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
 from voiceagent.events import Fact, VoiceEnded, VoicePaused, VoiceResumed
 from voiceagent.events import SoundOff as SoundEnded
@@ -16,8 +19,11 @@ from voiceagent.events import VoiceOn as VoiceBegan
 from voiceagent.protocol import MicFrame
 from voiceagent.stages.ports import SpeechToText
 
-KEPT_SAMPLES = RATE_HZ * 4
-"""How much audio is kept to begin an item with: pre-roll, and speech that was noticed late."""
+KEPT_SAMPLES = RATE_HZ * 8
+"""How much audio is kept: to begin an item with (pre-roll, and speech that was noticed late), and for a model of turns."""
+LEARN_VOICED_US = 300_000  # shorter utterances do not tell how loud somebody speaks
+LOUDER, QUIETER = 0.4, 0.2  # how much the last utterance tells of that: the loudest of those who speak is the caller
+PLAYED_TAIL_US = 500_000  # a reply is heard for so long after it was to end
 
 
 class Microphone:
@@ -25,19 +31,24 @@ class Microphone:
 
     def __init__(
         self, ears: Ears, stt: SpeechToText, clock: ClockMap,
-        *, pre_roll_us: int, now_us: Callable[[], int],
+        *, pre_roll_us: int, now_us: Callable[[], int], echo_gate: bool = True,
     ) -> None:  # fmt: skip
         self._ears = ears
         self._stt = stt
         self._clock = clock
         self._pre_roll = us_to_samples(pre_roll_us)
         self._now_us = now_us
+        self._echo = EchoGate() if echo_gate else None
+        self._silent_from_us = 0  # the last reply audio was to be played until then
+        self._held_us = 0  # and so much more of it is held
         self._kept = bytearray()  # the last samples received
         self._received = 0  # samples in all
         self._given = 0  # the STT has had all that it is to have of the samples before this one
         self._open = False  # an item is open: the STT gets what comes
         # Where each of the last frames began: (sample, spoken at, arrived at), in order.
         self._anchors: deque[tuple[int, int, int]] = deque(maxlen=512)
+        self._usual_dbfs: float | None = None  # how loud the caller speaks
+        self._over_reply = False  # the utterance began while a reply was played
 
     @property
     def in_utterance(self) -> bool:
@@ -57,12 +68,22 @@ class Microphone:
         self._anchors.append((self._received, spoken_us, now_us))
         self._received += samples
         self._kept += frame.pcm
-        if len(self._kept) > 4 * KEPT_SAMPLES:  # cut rarely, not at every frame
+        if len(self._kept) > 3 * KEPT_SAMPLES:  # bytes; cut rarely, not at every frame
             del self._kept[: -2 * KEPT_SAMPLES]
         if self._open:
             self._stt.append(frame.pcm)
             self._given = self._received
-        return [self._fact(proposal) for proposal in self._ears.feed(frame.pcm)]
+        return [self._fact(proposal) for proposal in self._hear(frame.pcm, spoken_us)]
+
+    def _hear(self, pcm: bytes, spoken_us: int) -> list[Proposal]:
+        if self._echo is None or spoken_us >= self._silent_from_us + PLAYED_TAIL_US:
+            return self._ears.feed(pcm)
+        proposals = self._ears.feed(pcm, self._echo_dbfs)
+        self._echo.heard(spoken_us, levels_dbfs(np.frombuffer(pcm, dtype="<i2"), BIN_SAMPLES))
+        return proposals
+
+    def _echo_dbfs(self, sample: int) -> float:
+        return self._echo.expected_dbfs(self._spoken_us(sample)) if self._echo is not None else SILENCE_DBFS
 
     def end(self) -> list[Fact]:
         """The microphone is silent from here on (muted, dead, or the talk key is up): end what is being said."""
@@ -82,13 +103,39 @@ class Microphone:
 
     def playing(self, at_us: int, pcm: bytes) -> None:
         """Note reply audio that is believed to reach the speaker at `at_us`: it may come back through the microphone."""
+        self._silent_from_us = max(self._silent_from_us, at_us + samples_to_us(len(pcm) // 2))
+        if self._echo is not None:
+            self._echo.playing(at_us, pcm)
 
     def silent(self) -> None:
         """Note that the speaker is silent from now on: what was to be played is held or dropped."""
+        self._held_us = max(0, self._silent_from_us - self._now_us())
+        self._silent_from_us = min(self._silent_from_us, self._now_us())
+        if self._echo is not None:
+            self._echo.silent(self._now_us())
 
-    def open_item(self, item: int, from_us: int) -> None:
-        """Give the STT what is kept from `from_us`, less the pre-roll, and all that follows until the commit."""
-        start = max(self._sample_at(from_us) - self._pre_roll, self._given, self._received - len(self._kept) // 2)
+    def resumed(self, later_us: int) -> None:
+        """Note that what was held is played on, so much later than it was to be."""
+        self._silent_from_us = self._now_us() + self._held_us
+        if self._echo is not None:
+            self._echo.resumed(self._now_us(), later_us)
+
+    def echo_gain(self, gain_db: float) -> None:
+        """Take in how much of the playback comes back, as the page's own test has found."""
+        if self._echo is not None:
+            self._echo.gain_db = gain_db
+
+    def recent_16k(self) -> Samples:
+        """Return the last 8 s at most, at 16 kHz, for a model of turns."""
+        return Decimator().feed(np.frombuffer(bytes(self._kept[-2 * KEPT_SAMPLES :]), dtype="<i2"))
+
+    def open_item(self, item: int, from_us: int, *, again: bool = False) -> None:
+        """Give the STT what is kept from `from_us`, less the pre-roll, and all that follows until the commit.
+
+        What it has had is not given twice, unless it is to be heard `again`.
+        """
+        oldest = self._received - len(self._kept) // 2
+        start = max(self._sample_at(from_us) - self._pre_roll, oldest if again else max(self._given, oldest))
         self._stt.open(item)
         past = self._kept[len(self._kept) - (self._received - start) * 2 :] if start < self._received else b""
         if past:
@@ -124,11 +171,26 @@ class Microphone:
                 return SoundBegan(self._spoken_us(onset))
             case SoundOff(sound_end_sample=end):
                 return SoundEnded(self._spoken_us(end))
-            case VoiceOn(onset_sample=onset):
-                return VoiceBegan(self._spoken_us(onset))
-            case Pause(speech_end_sample=end, voiced_samples=voiced):
-                return VoicePaused(self._spoken_us(end), samples_to_us(voiced))
+            case VoiceOn(onset_sample=onset, level_dbfs=level):
+                onset_us = self._spoken_us(onset)
+                self._over_reply = onset_us < self._silent_from_us + PLAYED_TAIL_US
+                return VoiceBegan(onset_us, self._level_db(level))
+            case Pause(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
+                return VoicePaused(self._spoken_us(end), samples_to_us(voiced), self._level_db(level))
             case Resumed(silence_samples=silence):
                 return VoiceResumed(samples_to_us(silence))
-            case Endpoint(speech_end_sample=end, voiced_samples=voiced):
-                return VoiceEnded(self._spoken_us(end), self._anchor(max(0, end - 1))[2], samples_to_us(voiced))
+            case Endpoint(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
+                voiced_us, level_db = samples_to_us(voiced), self._level_db(level)
+                if level is not None and voiced_us >= LEARN_VOICED_US and not self._over_reply:
+                    self._learn(level)
+                return VoiceEnded(self._spoken_us(end), self._anchor(max(0, end - 1))[2], voiced_us, level_db)
+
+    # ------------------------------------------------------------------------------ how loud the caller speaks
+    def _level_db(self, level_dbfs: float | None) -> float | None:
+        if level_dbfs is None or self._usual_dbfs is None:
+            return None
+        return level_dbfs - self._usual_dbfs
+
+    def _learn(self, level_dbfs: float) -> None:
+        usual = level_dbfs if self._usual_dbfs is None else self._usual_dbfs
+        self._usual_dbfs = usual + (level_dbfs - usual) * (LOUDER if level_dbfs > usual else QUIETER)

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceagent.audio import SILENCE_DBFS
+
 DETECTOR_RATE_HZ = 16_000
 DETECTOR_SAMPLES = 512
 """What the judge looks at: 32 ms at 16 kHz."""
@@ -49,12 +51,15 @@ class EnergyGate:
         self._margin_db = margin_db
         self._loud = False
 
-    def loud(self, level_dbfs: float) -> bool:
-        """Take in one step's level and return whether it is loud; to stay loud takes a little less than to become it."""
+    @property
+    def threshold_dbfs(self) -> float:
+        """What is quieter is not loud, whatever the echo; to stay loud takes a little less than to become it."""
         threshold = max(self.QUIETEST_DBFS, self.floor.dbfs + self._margin_db)
-        if self._loud:
-            threshold -= self.HYSTERESIS_DB
-        self._loud = level_dbfs >= threshold
+        return threshold - self.HYSTERESIS_DB if self._loud else threshold
+
+    def loud(self, level_dbfs: float, echo_dbfs: float = SILENCE_DBFS) -> bool:
+        """Take in one step's level, and how loud an echo may be in it; return whether it is loud."""
+        self._loud = level_dbfs >= max(self.threshold_dbfs, echo_dbfs - self.HYSTERESIS_DB * self._loud)
         self.floor.feed(level_dbfs)
         return self._loud
 
@@ -67,6 +72,13 @@ class SpeechDetector(Protocol):
 
     def reset(self) -> None:
         """Forget what came before."""
+
+
+class TurnModel(Protocol):
+    """An acoustic model of the ends of turns; none is shipped. It may take 100 ms and is called off the loop."""
+
+    def probability(self, pcm_16k: NDArray[np.int16]) -> float:
+        """Return how likely the turn is over after this audio, at most the last 8 s at 16 kHz, 0 to 1."""
 
 
 class Silero:
