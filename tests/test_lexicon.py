@@ -174,6 +174,50 @@ def test_endings(language, text, ending):
     assert lexicon.speculable(text) is (ending in {Ending.NEUTRAL, Ending.COMPLETE, Ending.QUESTION})
 
 
+DONE = """
+    I'd like to cancel my subscription / I lost my keys / it doesn't work / my internet is down /
+    he told me to come back later / I don't think he is / that's how it is / I want to know what the weather is like /
+    I have no idea what this is / yeah that's the one I want / let's do it / go ahead and do that /
+    the meeting is at ten / I need to get up / can you turn it off / what are you up to / what do you do / I'm done /
+    I'm not sure / you can call me back on Monday / I have two kids / it's the one with the blue cover /
+    send it to me / the one I'm interested in / is there anything else I should know / do you know where it is /
+    could you tell me what time it is / I'd love to / is it raining / who was that / what does that mean /
+    yes you can / whenever you are ready / I'll have the same / what else is there / how many are there /
+    tell me what you have / show me what you can do / this is what I have / it's up to you / I didn't know that /
+    I have been there before / I prefer the other one / is this the right number / I moved here in two thousand ten /
+    I want to fly on the tenth of June / I'm twenty five / three of them / it's half past two / make it two /
+    I want that / I'm looking for a job / it was made in Italy / where did you come from / which floor are you on /
+    what is it used for / what floor is it on / I was told to wait / let me speak to a manager / please hold on /
+    I've never heard of it / he is coming with us / what's wrong with it / how much do I owe you /
+    which bus should I take / I can't log in / I ran into a problem I can't deal with / the person I spoke to /
+    what can I help you with / is that what you are looking for / I know / you too / same here / not yet / let's go /
+    I got it / you know what I mean / what's up / I'm from Spain and I am here for work / how are you doing /
+    I would love that / whatever works for you / that's what I have / a little bit / three point five / page ten /
+    flight number 27 / I'm in room 404 / it's 12 30 / the code is 4711 / sounds like a plan /
+    no that's not what I meant / when is it due / where can I park / he has a dog / what sort of music do you like /
+    it depends / I'd rather not / I don't know who they are / is it far / it is / no it isn't / as soon as I can /
+    I am who I am / that was me / that's me / why not / if you want to / do I have to
+"""
+NOT_DONE = """
+    I would like to speak to the / could you please tell me how to / I'm not sure if / the reason is that /
+    my wife and / I bought it at / it was about / I'm calling about / I would / I can / the weather is /
+    what time does the / where is my / I need a new / I'm trying to / hello my name is / well I think it's /
+    I've been / I wanted to ask if / do you have a / it broke down when I / and so / maybe we could / it is on the /
+    send it to / my email is / the first one is / I want to change my / I was wondering if you could / he works for /
+    the one in / from Berlin to / between one and / I live at / it's about / my daughter who is / how do I /
+    where do I / what about / so I said / is there a / are you able to / I don't have a / a table for two on /
+    it's a kind of / I thought that / uh my number is
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "done"), [(text, True) for text in rows(DONE)] + [(text, False) for text in rows(NOT_DONE)]
+)
+def test_common_sentences(text, done):
+    """Whole sentences, also those that end in a small word, are worth a guess; torn ones are not."""
+    assert Lexicon.of("en").speculable(text) is done
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n", "...", "?!", "[laughter]", "♪"])
 @pytest.mark.parametrize("language", ["en", "de", "xx"])
 def test_no_words(language, text):

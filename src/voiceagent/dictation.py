@@ -41,13 +41,13 @@ def _digits(lists: Words, word: str) -> int:
 def _run(lists: Words, words: Sequence[str]) -> _Run | None:
     """Return the numbers at the end of the words, if there are any."""
     start = len(words)
-    while start and (_digits(lists, words[start - 1]) or words[start - 1] in lists.repeats):
+    while start and (_digits(lists, words[start - 1]) or words[start - 1] in lists.repeats | lists.points):
         start -= 1
     run = tuple(words[start:])
     counts = [_digits(lists, word) for word in run]
     if not any(counts):
         return None
-    quantity = any(
+    quantity = bool(lists.points & set(run)) or any(
         count and word not in lists.numbers and not word[0].isdigit() for word, count in zip(run, counts, strict=True)
     )
     repeats = sum(word in lists.repeats for word in run)
@@ -72,7 +72,7 @@ def half_a_number(lists: Words, words: Sequence[str]) -> bool:
         return True
     if run is None:
         return False
-    if run.words[-1] in lists.repeats:
+    if run.words[-1] in lists.repeats | lists.points:
         return True
     needed = _announced(lists, words[max(0, run.start - CUE_REACH) : run.start], run)
     if needed is not None:

@@ -220,16 +220,17 @@ class Lexicon:
             return True  # "can you"
         if _ends(sentence, lists.complete_ends):
             return False
-        if _ends(sentence, lists.unfinished_ends):
-            return True
+        end = _ends(sentence, lists.unfinished_ends)
+        if end:  # "I want", but not "the one I want"
+            return end.split()[0] not in lists.only_subjects or not lists.openers & set(sentence[: -len(end.split())])
         if last in lists.particles and lists.particles[last] & set(sentence[-PARTICLE_REACH:-1]):
             return False
         if last in lists.prepositions:
             return not self._stranded(sentence)
         if last in lists.auxiliaries:
-            return not self._ends_with_its_verb(sentence, proper)
+            return not self._ends_with_its_verb(sentence)
         if last in lists.only_subjects:  # "and they", but not "where are they"
-            return before not in lists.auxiliaries
+            return before not in lists.auxiliaries or (proper[0] in lists.questions and before in lists.asking_on)
         return last in lists.articles or last in lists.joining
 
     def _stranded(self, words: list[str]) -> bool:
@@ -240,20 +241,18 @@ class Lexicon:
         openings = [at for at, word in enumerate(words[:-1]) if word in lists.openers]
         end = _ends(words, lists.stranded)
         at = len(words) - len(end.split())
-        if (
-            end
-            and at
-            and words[at - 1] in lists.only_subjects | {"you"}
-            and lists.articles & set(words[max(0, at - 3) : at - 1])
-        ):
-            return True  # "the house they live in"
-        if end or not openings:
+        subject = at - 2 if at > 1 and words[at - 1] in lists.asking else at - 1
+        if end:
+            if subject > 0 and words[subject] in lists.only_subjects | lists.objects:  # "the house they live in"
+                openings += [subject] if lists.articles & set(words[max(0, subject - 2) : subject]) else []
             return bool(openings) and openings[0] < at
+        if not openings:
+            return False
         around = words[-3] if len(words) > 2 else ""
         copula = around in lists.copulas or (around in lists.openers and around.endswith("'s"))
-        return copula and words[-2] in lists.subjects | {"him", "her", "them"}
+        return copula and words[-2] in lists.subjects | lists.objects
 
-    def _ends_with_its_verb(self, sentence: list[str], proper: list[str]) -> bool:
+    def _ends_with_its_verb(self, sentence: list[str]) -> bool:
         """Whether an auxiliary is the end of its clause: "yes I am", "I know who you are"."""
         lists = self._words
         before = sentence[:-1]
@@ -267,8 +266,8 @@ class Lexicon:
         if not has_subject or before[-1] in lists.pointers:
             return False
         if lists.agreeing & set(before[:-1]):
-            return not lists.joining & set(before[:1])
-        return len(proper) == 2 and len(sentence) == 2
+            return not (lists.joining - lists.agreeing) & set(before[:1])
+        return " ".join(sentence) in lists.replies
 
     def _asks(self, proper: list[str]) -> bool:
         """Whether a sentence without its question mark has the shape of a question."""

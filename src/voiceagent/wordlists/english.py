@@ -83,18 +83,23 @@ ENGLISH = Words(
         "is are was were am be been being has have had do does did can could will would shall should may might must"
     ),
     subjects=words("i you he she it we they that this there"),
+    objects=words("you him her them me us"),
     only_subjects=words("i he she we they"),
+    replies=phrases("""
+        i am, i do, i did, i have, it is, it was, it does, they are, they do, we are, we do, he is, she is, he does, she does
+    """),
     pointers=words("this that there"),
     unfinished_ends=phrases("""
-        i'd like, i would like, we'd like, we would like, i want, i need, we need, such as, something like, looks like,
-        feels like, and then, and also, and maybe, but then, or maybe, so that, think that, believe that, said that,
-        says that, hope that, sure that, true that, told me that, means that, the fact that, the one that, the thing that,
-        so i, and i, i was wondering, tell me about, a lot of, a couple, a few more,
-        how about, what about, because of, instead of, at least, at the, more than, less than, i was, i just, i just want,
-        can you, could you, would you, do you, can i, could i, may i,
-        do you have, can i have, could i have, can i get, could i get, i want you to, can you tell me, could you tell me,
-        in order, due to, the same, i'm looking, i'm calling, i'm trying, are you able, give me, show me, tell me,
-        my name's, my, this is, that is, these are, those are, there is, there are, even though, as long as
+        i'd like, i would like, we'd like, we would like, i want, i need, we need, such as, something like,
+        looks like, feels like, and then, and also, and maybe, but then, or maybe, so that, think that, believe that,
+        said that, says that, hope that, sure that, true that, told me that, means that, the fact that, the one that,
+        the thing that, so i, and i, i was wondering, tell me about, a lot of, a couple, a few more, how about,
+        what about, because of, instead of, at least, at the, more than, less than, i was, i just, i just want,
+        can you, could you, would you, do you, can i, could i, may i, do you have, can i have, could i have,
+        can i get, could i get, i want you to, can you tell me, could you tell me, in order, due to, i'm looking,
+        i'm calling, i'm trying, are you able, give me, show me, tell me, my name's, my, even though, as long as,
+        reason is that, problem is that, thing is that, point is that, idea is that, thought that, i said, he said,
+        she said, they said, a new, the new, my new
     """),
     complete_ends=phrases("""
         think so, hope so, guess so, is that so, or so, so so, if so, say so, says so, do so, even so, not so,
@@ -103,11 +108,12 @@ ENGLISH = Words(
         are you in, is it on, it's on, what's on, and so on, so on, from now on, later on, early on, go on, come on,
         hold on, hang on, move on, carry on, come in, log in, sign in, check in, drop in, get in, let me in, stop by,
         drop by, come by, by and by, get through, the day after, the week after, the year after, soon after,
-        shortly after, look after, all i want, all i need, what i want, what i need, if i want, if i need,
-        what i have to do, what can i have, what can i get, let it be, want it to be, could be, may be, way that is,
-        how could you, how do you do, how do you, why would you, why do you, all i have, so very, of may, in may,
-        next may, this may, last may, until may, log on, believe in, pitch in, plug it in, how so, why so,
-        what's going on, going on, so do i, neither do i, so am i, like you do
+        shortly after, look after, if i want, what i have to do, what can i have, what can i get, let it be,
+        want it to be, could be, may be, way that is, how could you, how do you do, how do you, why would you,
+        why do you, all i have, so very, of may, in may, next may, this may, last may, until may, log on, believe in,
+        pitch in, plug it in, how so, why so, what's going on, going on, so do i, neither do i, so am i, like you do,
+        i'd love to, we'd love to, can do, can't do, could do, will do, would do, should do, must do, to do,
+        do i have to, do we have to, do you have to, if you want to, if i want to
     """),
     particles={
         "on": words(_PUT + " go hold hang log move carry turning turned putting switched keeps going goes logged"),
@@ -147,6 +153,7 @@ ENGLISH = Words(
         is are was were am have has had do does did can could will would shall should may might isn't aren't wasn't don't
         doesn't didn't can't couldn't won't wouldn't shouldn't haven't hasn't
     """),
+    asking_on=words("do does did can could will would shall should may might must have has had"),
     orders=phrases("do it, do that, do this, have it, have that, have this"),
     wants=words("want have need like mean going able allowed supposed plan how love used wanted ought"),
     denials=words("not don't dont didn't doesn't won't wouldn't can't never isn't aren't wasn't if nobody"),
@@ -154,7 +161,8 @@ ENGLISH = Words(
     numbers=_NUMBERS,
     zeros=words("zero oh"),
     number_parts="hundred|thousand|million",
-    repeats=words("double triple point"),
+    repeats=words("double triple"),
+    points=words("point"),
     number_cues={
         "phone": 10,
         "telephone": 10,

@@ -49,8 +49,10 @@ class Words:
     prepositions: Phrases = NONE
     auxiliaries: Phrases = NONE
     subjects: Phrases = NONE  # pronouns that may be one
+    objects: Phrases = NONE  # other pronouns
     only_subjects: Phrases = NONE  # pronouns that are nothing else: a verb is to come
     pointers: Phrases = NONE  # subjects that want more than an auxiliary: "that is"
+    replies: Phrases = NONE  # whole turns of a subject and an auxiliary: "I am"
     unfinished_ends: Phrases = NONE
     complete_ends: Phrases = NONE  # ends that look unfinished and are not
     particles: dict[str, Phrases] = field(default_factory=dict)  # a particle, and the verbs that it completes
@@ -60,6 +62,7 @@ class Words:
     verb_last: bool = False  # a clause after an opener ends with its auxiliary
     questions: Phrases = NONE  # words that begin a question
     asking: Phrases = NONE  # auxiliaries that begin a question when a subject follows
+    asking_on: Phrases = NONE  # of these: what wants a verb after the subject as well: "how do I"
     orders: Phrases = NONE  # what looks like one: "do it"
     wants: Phrases = NONE  # with a denial a clause may end in these and "to": "I don't want to"
     denials: Phrases = NONE
@@ -67,7 +70,8 @@ class Words:
     numbers: dict[str, str] = field(default_factory=dict)  # number words, and the digits each stands for
     zeros: Phrases = NONE  # with these only a dictated number begins
     number_parts: str = ""  # a regular expression for number words written as one
-    repeats: Phrases = NONE  # "double five", "three point"
+    repeats: Phrases = NONE  # "double five"
+    points: Phrases = NONE  # "three point five"
     number_cues: dict[str, int] = field(default_factory=dict)  # what announces a number, and how long it is
     plain_numbers: Phrases = NONE  # "room number 12" is no telephone
     birth: Phrases = NONE  # what announces a date of birth

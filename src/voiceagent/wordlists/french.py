@@ -89,7 +89,8 @@ FRENCH = Words(
     numbers=_NUMBERS,
     zeros=words("zéro"),
     number_parts="cent|cents|mille|million",
-    repeats=words("double virgule"),
+    repeats=words("double"),
+    points=words("virgule"),
     number_cues={
         "numéro": 10,
         "téléphone": 10,

@@ -126,7 +126,8 @@ GERMAN = Words(
     numbers=_NUMBERS,
     zeros=words("null"),
     number_parts="|".join([*_NUMBERS, "und", "hundert", "tausend"]),
-    repeats=words("doppel komma"),
+    repeats=words("doppel"),
+    points=words("komma"),
     number_cues={
         "nummer": 10,
         "telefonnummer": 10,

@@ -82,7 +82,8 @@ SPANISH = Words(
     numbers=_NUMBERS,
     zeros=words("cero"),
     number_parts="ciento|cientos|cien|mil|millón",
-    repeats=words("doble triple coma"),
+    repeats=words("doble triple"),
+    points=words("coma"),
     number_cues={
         "número": 9,
         "teléfono": 9,
