@@ -1,14 +1,20 @@
 /** One WebSocket to the server: hello, pings answered at once, and a lost network come back to with the resume token. */
 
-import { keep, recall } from "./memory.js";
+import { keep, recall, recallNumber } from "./memory.js";
 import { VERSION, unpackFrame } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Message} Message */
 /** @typedef {import("./protocol.js").ReplyFrame} ReplyFrame */
 
-const RETRY_MS = [250, 500, 1000, 2000, 4000, 8000];
+const RETRY_MS = [250, 500, 1000, 2000, 4000, 5000]; // and then as the last one
+const KEPT_MS = 60000; // so long the server keeps a lost conversation
+const FIRST_MS = 15000; // there is no conversation yet
 const CONNECT_TIMEOUT_MS = 25000;
 const MAX_WAITING_BYTES = 512 * 1024;
+
+const LOST = {
+  type: "error", code: "lost", message: "The server cannot be reached.", hint: "See whether it runs, then press Start.",
+};
 
 /**
  * @typedef {object} Listener
@@ -32,11 +38,14 @@ export class Connection {
     /** @type {Message | null} */
     this.refusal = null;
     this.timer = 0;
+    this.deadline = 0; // runs while there is no session
+    this.late = false; // it has passed
     this.dropped = 0;
   }
 
   /** Connect, or connect anew. */
   open() {
+    if (!this.deadline) this.deadline = window.setTimeout(() => this.giveUp(), this.resumeToken ? KEPT_MS : FIRST_MS);
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/ws`);
     this.socket = socket;
@@ -45,6 +54,7 @@ export class Connection {
     this.timer = window.setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
     socket.onopen = () => this.send({
       type: "hello", version: VERSION, client: "page", resume: this.resumeToken || null, token: recall("token") || null,
+      patience: recallNumber("patience"),
     });
     socket.onmessage = (event) => this.receive(event.data);
     socket.onclose = () => this.closed(socket);
@@ -69,6 +79,7 @@ export class Connection {
       keep("resume", this.resumeToken);
       this.attempt = 0;
       this.ready = true;
+      this.patient();
     }
     if (message.type === "error" && message.fatal) this.refusal = message;
     this.listener.message(message);
@@ -80,15 +91,30 @@ export class Connection {
     clearTimeout(this.timer);
     this.ready = false;
     this.socket = null;
-    if (this.over || this.refusal || this.attempt >= RETRY_MS.length) {
-      this.listener.closed(this.refusal ?? (this.over ? null : {
-        type: "error", code: "lost", message: "The server cannot be reached.", hint: "See whether it runs, then press Start.",
-      }));
+    if (this.over || this.refusal || this.late) {
+      this.patient();
+      this.listener.closed(this.refusal ?? (this.over ? null : LOST));
       return;
     }
-    const wait = RETRY_MS[this.attempt++];
+    if (!this.deadline) this.deadline = window.setTimeout(() => this.giveUp(), KEPT_MS);
+    const wait = RETRY_MS[Math.min(this.attempt++, RETRY_MS.length - 1)];
     this.listener.lost(this.attempt);
     this.timer = window.setTimeout(() => this.open(), wait);
+  }
+
+  /** No session stands after all this time: what runs of an attempt is the last one. */
+  giveUp() {
+    this.late = true;
+    clearTimeout(this.timer);
+    if (this.socket) this.socket.close();
+    else this.listener.closed(LOST);
+  }
+
+  /** The deadline does not run any more. */
+  patient() {
+    clearTimeout(this.deadline);
+    this.deadline = 0;
+    this.late = false;
   }
 
   /** @param {Message} message */
@@ -111,6 +137,7 @@ export class Connection {
     this.over = true;
     keep("resume", "");
     clearTimeout(this.timer);
+    this.patient();
     if (this.socket?.readyState === WebSocket.OPEN) {
       this.send({ type: "hang_up" });
       this.socket.close();

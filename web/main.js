@@ -1,8 +1,11 @@
 /** The page's wiring: a session of connection, microphone and speaker, and what a person does with it. */
 
 import { Connection } from "./connection.js";
+import { Drawer } from "./drawer.js";
+import { EchoTest } from "./echo.js";
 import { keep } from "./memory.js";
 import { explain, Microphone, MicrophoneError } from "./microphone.js";
+import { Output } from "./output.js";
 import { Player } from "./player.js";
 import { packFrame } from "./protocol.js";
 import { element, View } from "./view.js";
@@ -11,12 +14,18 @@ import { Waterfall } from "./waterfall.js";
 /** @typedef {import("./protocol.js").Message} Message */
 
 const MAX_WAITING_LINES = 8;
+const MAX_TEST_MS = 10000;
 
 class Session {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
     this.waterfall = new Waterfall();
+    this.output = new Output(element("speaker"));
+    this.drawer = new Drawer(this.output, {
+      tune: (patience) => this.connection?.send({ type: "tune", patience }),
+      testEcho: () => this.testEcho(),
+    });
     /** @type {Connection | null} */
     this.connection = null;
     /** @type {Microphone | null} */
@@ -31,6 +40,9 @@ class Session {
     this.state = "idle";
     /** @type {Message[]} */
     this.turns = [];
+    this.filler = -1; // the epoch that only bridges a wait
+    /** @type {EchoTest | null} */
+    this.echoTest = null;
     /** @type {string[]} */
     this.waiting = []; // lines typed before the session stood
   }
@@ -42,24 +54,41 @@ class Session {
   async start(withMicrophone) {
     if (!this.connection) this.view.noProblem();
     else if (withMicrophone) this.view.noProblem("microphone");
-    this.player ??= new Player((message) => this.connection?.send(message), (running) => this.sound(running));
+    this.player ??= new Player((message) => this.played(message), (running) => this.sound(running), this.output);
     await this.player.open();
     if (!this.connection) this.connect();
-    this.view.controls(this.connection !== null, this.microphone !== null);
+    this.controls();
     if (withMicrophone && !this.microphone && !this.opening) await this.openMicrophone();
-    if (this.connection) this.view.controls(true, this.microphone !== null);
+    if (this.connection) this.controls();
     else await this.release(); // it was refused meanwhile
+  }
+
+  /** Show what there is to press. */
+  controls() {
+    this.view.controls(this.connection !== null, this.microphone !== null);
+    this.drawer.mayTest(this.obstacle);
+  }
+
+  /** Why the echo cannot be tested now, in words; empty if it can. */
+  get obstacle() {
+    if (!this.connection || !this.microphone) return "For the test press Start and allow the microphone.";
+    if (this.muted) return "For the test unmute the microphone.";
+    if (this.state !== "listening") return "The test waits until nobody speaks.";
+    return "";
   }
 
   connect() {
     this.setState("connecting");
     this.connection = new Connection({
       message: (message) => this.message(message),
-      frame: (frame) => this.player?.frame(frame),
+      frame: (frame) => {
+        if (frame.filler) this.filler = frame.epoch;
+        this.player?.frame(frame);
+      },
       lost: (attempt) => {
         this.setState("reconnecting");
         this.player?.reset();
-        this.view.problem("connection", "The connection to the server was lost.", `Trying again (${attempt}). What was said is kept.`);
+        this.view.problem("connection", "The connection to the server was lost.", `Trying again for a minute (${attempt}). What was said is kept.`);
       },
       closed: (refusal) => this.ended(refusal),
     });
@@ -78,6 +107,7 @@ class Session {
       this.microphone = microphone;
       this.attend();
       await this.listMicrophones();
+      await this.drawer.listOutputs(); // now the devices have names
     } catch (error) {
       await this.noMicrophone(error instanceof MicrophoneError ? error : explain(error));
     } finally {
@@ -99,6 +129,24 @@ class Session {
   hush() {
     this.microphone?.mute(this.muted);
     this.microphone?.mayDuck(this.bargeIn && !this.muted);
+    this.drawer.mayTest(this.obstacle);
+  }
+
+  /**
+   * Measure how loud the microphone hears the agent, while the server hears nothing.
+   * @returns {Promise<number | null>} In dB; null if it was broken off.
+   */
+  async testEcho() {
+    if (this.obstacle || this.echoTest) return null;
+    const test = this.echoTest = new EchoTest((sound) => this.player?.play(sound));
+    const limit = setTimeout(() => test.cancel(), MAX_TEST_MS);
+    this.connection?.send({ type: "mute", muted: true });
+    const gainDb = await test.result;
+    clearTimeout(limit);
+    this.echoTest = null;
+    if (!this.muted) this.connection?.send({ type: "mute", muted: false });
+    if (gainDb !== null) this.connection?.send({ type: "echo_test", gain_db: gainDb });
+    return gainDb;
   }
 
   /** @param {string} deviceId */
@@ -119,8 +167,9 @@ class Session {
   async noMicrophone(reason) {
     const { microphone } = this;
     this.microphone = null;
+    this.echoTest?.cancel();
     this.view.problem("microphone", reason.message, reason.hint);
-    this.view.controls(this.connection !== null, false);
+    this.controls();
     await microphone?.close();
   }
 
@@ -141,13 +190,24 @@ class Session {
    */
   frame(pcm, capturedMs, peak) {
     this.view.level(this.muted ? 0 : peak);
+    if (this.echoTest) {
+      this.echoTest.frame(pcm);
+      return;
+    }
     if (this.muted || !this.connection?.ready) return;
     this.connection.sendFrame(packFrame(this.seq++, capturedMs, pcm));
+  }
+
+  /** @param {Message} message What the speaker has done. */
+  played(message) {
+    this.connection?.send(message);
+    if (message.type === "flushed" && message.samples === 0) this.view.unheard(message);
   }
 
   /** @param {Message} message */
   message(message) {
     const { view } = this;
+    if (message.type === "reply_text" && message.epoch === this.filler) return; // it is no reply: nothing to read
     switch (message.type) {
       case "welcome":
         this.seq = 0; // the server counts each connection's frames
@@ -155,14 +215,18 @@ class Session {
         view.welcome(message);
         view.hints(message.hints, (hint) => this.type(hint));
         this.bargeIn = message.barge_in !== false;
-        this.hush();
+        this.filler = -1;
+        this.drawer.welcome(message.patience);
         this.setState("listening");
+        this.hush();
         this.talking = false;
         element("ptt").setAttribute("aria-pressed", "false");
         if (this.muted) this.connection?.send({ type: "mute", muted: true });
         for (const text of this.waiting.splice(0)) this.connection?.send({ type: "text", text });
         break;
-      case "state": this.setState(message.state); break;
+      case "state":
+        this.setState(message.state === "speaking" && message.epoch === this.filler ? "thinking" : message.state);
+        break;
       case "transcript": view.transcript(message); break;
       case "reply_text": view.replyText(message); break;
       case "heard": view.heard(message); break;
@@ -184,6 +248,8 @@ class Session {
     this.state = state;
     this.view.state(state);
     if (state === "transcribing") this.view.notice("");
+    if (state !== "listening") this.echoTest?.cancel();
+    this.drawer.mayTest(this.obstacle);
   }
 
   /** @param {string} text */
@@ -206,6 +272,7 @@ class Session {
 
   mute() {
     this.muted = !this.muted;
+    this.echoTest?.cancel();
     this.hush();
     this.connection?.send({ type: "mute", muted: this.muted });
     element("mute").setAttribute("aria-pressed", String(this.muted));
@@ -229,7 +296,7 @@ class Session {
     const { microphone, player } = this;
     this.microphone = null;
     this.player = null;
-    this.view.controls(false);
+    this.controls();
     await microphone?.close();
     await player?.close();
   }
@@ -245,6 +312,7 @@ class Session {
 
 const view = new View();
 const session = new Session(view);
+session.controls();
 
 element("start").onclick = () => session.start(true);
 element("hang-up").onclick = () => session.connection?.hangUp();
@@ -252,15 +320,22 @@ element("mute").onclick = () => session.mute();
 const ptt = element("ptt");
 ptt.onpointerdown = () => session.talk(true);
 ptt.onpointerup = ptt.onpointerleave = ptt.onpointercancel = () => session.talk(false);
-/** @param {KeyboardEvent} event */
-const isTalkKey = (event) => event.code === "Space" && !(event.target instanceof HTMLInputElement)
-  && !(event.target instanceof HTMLSelectElement) && (!(event.target instanceof HTMLButtonElement) || event.target === ptt);
-addEventListener("keydown", (event) => {
-  if (!isTalkKey(event)) return;
-  event.preventDefault();
-  session.talk(true);
-});
-addEventListener("keyup", (event) => { if (isTalkKey(event)) session.talk(false); });
+/**
+ * Whether a key is the talk key: the space bar, but where it has its own meaning, and Enter on the button.
+ * @param {KeyboardEvent} event
+ */
+const isTalkKey = (event) => {
+  if (event.target === ptt) return event.code === "Space" || event.key === "Enter";
+  const own = event.target instanceof Element && event.target.closest("button, input, select, textarea, summary, a");
+  return event.code === "Space" && !own;
+};
+for (const type of /** @type {const} */ (["keydown", "keyup"])) {
+  addEventListener(type, (event) => {
+    if (!isTalkKey(event)) return;
+    event.preventDefault();
+    session.talk(type === "keydown");
+  });
+}
 addEventListener("blur", () => session.talk(false));
 addEventListener("click", () => session.resume());
 element("text-form").onsubmit = (event) => {
@@ -277,7 +352,10 @@ element("token-form").onsubmit = (event) => {
 };
 const microphones = /** @type {HTMLSelectElement} */ (element("microphones"));
 microphones.onchange = () => session.chooseMicrophone(microphones.value);
-navigator.mediaDevices?.addEventListener("devicechange", () => { if (session.microphone) session.listMicrophones(); });
+navigator.mediaDevices?.addEventListener("devicechange", () => {
+  if (session.microphone) session.listMicrophones();
+  session.drawer.listOutputs();
+});
 if (!window.isSecureContext) {
   view.problem("microphone", "Without HTTPS the browser gives this page no microphone.", "Open it by https, or type below.");
 }

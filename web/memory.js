@@ -1,7 +1,10 @@
-/** What the page keeps in the browser: the microphone chosen, the access token, the conversation to come back to. */
+/** What the page keeps in the browser: what the person has chosen, the access token, the conversation to come back to. */
 
-/** How long each is kept: a choice of device for good, the rest until the tab is closed. */
-const KEEPER = /** @type {const} */ ({ microphone: "localStorage", token: "sessionStorage", resume: "sessionStorage" });
+/** How long each is kept: a choice for good, the rest until the tab is closed. */
+const KEEPER = /** @type {const} */ ({
+  microphone: "localStorage", output: "localStorage", route: "localStorage", patience: "localStorage",
+  token: "sessionStorage", resume: "sessionStorage",
+});
 
 /** @typedef {keyof typeof KEEPER} Name */
 
@@ -18,6 +21,15 @@ export function recall(name) {
   } catch {
     return here.get(name) ?? "";
   }
+}
+
+/**
+ * @param {Name} name
+ * @returns {number | null} Null if nothing is kept.
+ */
+export function recallNumber(name) {
+  const value = recall(name);
+  return value === "" || Number.isNaN(Number(value)) ? null : Number(value);
 }
 
 /**

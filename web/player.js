@@ -2,6 +2,7 @@
 
 import { RATE_HZ } from "./protocol.js";
 
+/** @typedef {import("./output.js").Output} Output */
 /** @typedef {import("./protocol.js").Message} Message */
 /** @typedef {import("./protocol.js").ReplyFrame} ReplyFrame */
 
@@ -9,10 +10,12 @@ export class Player {
   /**
    * @param {(message: Message) => void} send
    * @param {(running: boolean) => void} onState Whether the browser lets sound out.
+   * @param {Output} output
    */
-  constructor(send, onState) {
+  constructor(send, onState, output) {
     this.send = send;
     this.onState = onState;
+    this.output = output;
     /** @type {AudioContext | null} */
     this.context = null;
     /** @type {AudioWorkletNode | null} */
@@ -31,7 +34,7 @@ export class Player {
     await context.audioWorklet.addModule("/web/worklets/playback.js");
     this.node = new AudioWorkletNode(context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.report(data);
-    this.node.connect(context.destination);
+    this.node.connect(await this.output.open(context));
     await context.resume();
   }
 
@@ -71,6 +74,21 @@ export class Player {
   }
 
   /**
+   * Play a sound that is no reply.
+   * @param {Float32Array<ArrayBuffer>} samples
+   */
+  play(samples) {
+    const { context, output: { bus } } = this;
+    if (!context || !bus) return;
+    const buffer = context.createBuffer(1, samples.length, RATE_HZ);
+    buffer.copyToChannel(samples, 0);
+    const source = context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(bus);
+    source.start();
+  }
+
+  /**
    * Tell the microphone's side how loud the reply is, and be softer when it asks for it.
    * @param {MessagePort} port
    */
@@ -87,6 +105,7 @@ export class Player {
     const context = this.context;
     this.context = null;
     this.node = null;
+    this.output.close();
     if (context && context.state !== "closed") await context.close();
   }
 }

@@ -6,12 +6,14 @@ export const FRAME_SAMPLES = 480;
 const HEADER_BYTES = 16;
 const MIC = 1;
 const REPLY = 2;
+const FILLER = 1;
 
 /**
  * @typedef {object} ReplyFrame
  * @property {number} turn
  * @property {number} epoch
  * @property {number} first First sample of the frame within its epoch.
+ * @property {boolean} filler Whether it only bridges a long wait: it is played like a reply, and is none.
  * @property {Int16Array} pcm
  */
 
@@ -47,5 +49,8 @@ export function unpackFrame(data) {
   if (data.byteLength <= HEADER_BYTES || view.getUint8(0) !== REPLY) return null;
   const pcm = new Int16Array((data.byteLength - HEADER_BYTES) >> 1);
   for (let i = 0; i < pcm.length; i++) pcm[i] = view.getInt16(HEADER_BYTES + i * 2, true);
-  return { turn: view.getUint32(4, true), epoch: view.getUint32(8, true), first: view.getUint32(12, true), pcm };
+  return {
+    turn: view.getUint32(4, true), epoch: view.getUint32(8, true), first: view.getUint32(12, true),
+    filler: (view.getUint8(1) & FILLER) !== 0, pcm,
+  };
 }

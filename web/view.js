@@ -143,11 +143,22 @@ export class View {
     known.agent.words.replaceChildren(message.text, rest);
   }
 
+  /** @param {Message} message A `flushed` with no sample: what nobody heard was not said. */
+  unheard(message) {
+    const known = this.lines.get(message.turn);
+    if (!known?.agent || known.epoch !== message.epoch) return;
+    known.agent.item.remove();
+    delete known.agent;
+    known.phrases = [];
+  }
+
   /** @param {Message} message A `turn`: what was nothing leaves no line. */
   turn(message) {
     if (message.outcome === "completed") /** @type {HTMLDetailsElement} */ (element("local")).open = false;
     if (message.outcome === "discarded" || message.outcome === "reopened") {
-      this.lines.get(message.turn)?.you?.item.remove();
+      const known = this.lines.get(message.turn);
+      known?.you?.item.remove();
+      known?.agent?.item.remove();
       this.lines.delete(message.turn);
       element("partial").textContent = "";
     }

@@ -18,6 +18,17 @@ function unknown(segments) {
   return Object.entries(segments).reduce((sum, [name, ms]) => sum + (KNOWN.has(name) ? 0 : ms), 0);
 }
 
+/**
+ * What is worth a word about a turn.
+ * @param {Message} turn
+ */
+function remarks(turn) {
+  const { speculation_start: start, endpoint } = turn.marks;
+  const early = start < endpoint ? [`prepared ${Math.round(endpoint - start)} ms early`] : []; // false where one is missing
+  const cut = /** @type {Record<string, string>} */ ({ interrupted: "interrupted", resumed: "went on after a short sound" });
+  return [...early, ...turn.outcome in cut ? [cut[turn.outcome]] : []].join(" · ");
+}
+
 export class Waterfall {
   constructor() {
     this.list = /** @type {HTMLElement} */ (document.getElementById("waterfalls"));
@@ -77,6 +88,13 @@ export class Waterfall {
     ms.className = "ms";
     ms.textContent = `${Math.round(turn.gap_ms)} ms`;
     row.append(number, bar, ms);
+    const words = remarks(turn);
+    if (words) {
+      const remark = document.createElement("span");
+      remark.className = "remark";
+      remark.textContent = words;
+      row.append(remark);
+    }
     return row;
   }
 }

@@ -39,7 +39,7 @@ RECORDING = """
   };
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
-    if (!(target instanceof AudioDestinationNode) || !(this instanceof AudioWorkletNode)) {
+    if (!(target instanceof AudioDestinationNode)) {
       return connect.call(this, target, ...rest);
     }
     const tap = new AudioWorkletNode(this.context, "tap", { outputChannelCount: [1] });
