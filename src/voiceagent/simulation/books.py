@@ -86,6 +86,8 @@ class Books:
         self.clock_jumped = False
         self.stt_last = 0  # the step up to which the STT was given audio
         self.stt_ranges: list[tuple[int, int]] = []
+        self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
+        self.leaf = "listening"
         self._failed: set[int] = set()
         self.past_seen: tuple[Any, ...] = ()
         self._checks = checks
@@ -162,6 +164,7 @@ class Books:
             case Record(TransitionRecord() as step):
                 self.check("step", step)
                 self.steps.append(step)
+                self.leaf = step.target
             case Record(TurnRecord() as turn):
                 self.check("turn", turn)
                 self.turns[turn.turn] = turn

@@ -105,12 +105,15 @@ class Browser:
         self._shut()
 
     def _arrival(self, last_us: int, delay_ms: int) -> int:
-        at_ms = (self.loop.now_us - self.start_us) // 1000
-        for begin, end in self._network.stalls:
-            if begin <= at_ms < end:
-                delay_ms += end - at_ms
-        jitter_ms = self._draw.choice(self._network.jitter_ms)
-        return max(last_us, self.loop.now_us + (delay_ms + jitter_ms) * 1000)
+        now_us, jitter_ms = self.loop.now_us, self._network.jitter_ms
+        if self._network.stalls:
+            at_ms = (now_us - self.start_us) // 1000
+            for begin, end in self._network.stalls:
+                if begin <= at_ms < end:
+                    delay_ms += end - at_ms
+        if len(jitter_ms) > 1:
+            delay_ms += jitter_ms[int(self._draw.random() * len(jitter_ms))]
+        return max(last_us, now_us + delay_ms * 1000)
 
     def send_up(self, message: Any) -> None:
         """Send a message to the server."""

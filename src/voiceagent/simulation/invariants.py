@@ -1,6 +1,6 @@
 """What must hold in every session, each as one small function that names the rule it enforces and says what is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,34 +67,35 @@ def spans_tile(books: Books, step: TransitionRecord) -> str | None:
 @on("step", "DESIGN: every leaf has a deadline; PEERS 12")
 def left_by_its_deadline(books: Books, step: TransitionRecord) -> str | None:
     """No leaf lasts longer than its settings say."""
-    limit_s = longest_s(books)[Leaf(step.source)]
+    limit_s = longest_s(books)[step.source]
     if limit_s is None or step.dwell_us <= round(limit_s * 1e6):
         return None
     return f"{step.dwell_us / 1e6:g} s in {step.source}, at most {limit_s:g} were allowed"
 
 
-def longest_s(books: Books) -> dict[Leaf, float | None]:
+def longest_s(books: Books) -> Mapping[str, float | None]:
     """How long each leaf may last by the settings; speaking lasts as long as there is something to say."""
-    s = books.settings
-    return {
-        Leaf.LISTENING: s.idle_s + s.ask_after_s,
-        Leaf.TRANSCRIBING_OPEN: s.max_turn_s,
-        Leaf.TRANSCRIBING_ENDED: s.stt_timeout_s,
-        Leaf.THINKING: 2 * s.reply_timeout_s + s.flush_ack_ms / 1000 + s.stt_timeout_s,
-        Leaf.SPEAKING: None,
-        Leaf.BARGE_IN_THINKING: s.verdict_ms / 1000,
-        Leaf.BARGE_IN_SPEAKING: s.verdict_ms / 1000,
-        Leaf.CLOSED: None,
-    }
+    if not books.longest_s:
+        s = books.settings
+        books.longest_s = {
+            Leaf.LISTENING.value: s.idle_s + s.ask_after_s,
+            Leaf.TRANSCRIBING_OPEN.value: s.max_turn_s,
+            Leaf.TRANSCRIBING_ENDED.value: s.stt_timeout_s,
+            Leaf.THINKING.value: 2 * s.reply_timeout_s + s.flush_ack_ms / 1000 + s.stt_timeout_s,
+            Leaf.SPEAKING.value: None,
+            Leaf.BARGE_IN_THINKING.value: s.verdict_ms / 1000,
+            Leaf.BARGE_IN_SPEAKING.value: s.verdict_ms / 1000,
+        }
+    return books.longest_s
 
 
 @on("after", "DESIGN: every leaf has a deadline")
 def a_deadline_stands(books: Books, _: None) -> str | None:
     """Except when closed, the conversation always knows until when it waits, and not for ever."""
     conversation = books.conversation
-    due_us = conversation.deadline_us
-    if conversation.leaf is Leaf.CLOSED:
+    if books.leaf == "closed":
         return None
+    due_us = conversation.deadline_us
     if due_us is None:
         return f"no deadline in {conversation.leaf}"
     if due_us < books.loop.now_us and isinstance(books.fact, events.Tick):
@@ -241,8 +242,8 @@ def stale_facts_do_nothing(books: Books, fact: events.Fact) -> str | None:
 @on("after", "DESIGN: hold, then verdict; PEERS 7")
 def holds_are_resolved(books: Books, _: None) -> str | None:
     """Outside a barge-in over speaking nothing is held."""
-    leaf = books.conversation.leaf
-    if leaf in (Leaf.BARGE_IN_SPEAKING, Leaf.BARGE_IN_THINKING, Leaf.CLOSED):
+    leaf = books.leaf
+    if leaf in {"barge_in_speaking", "barge_in_thinking", "closed"}:
         return None
     for book in list(books.epochs.values())[-3:]:
         if book.held and not book.cancelled and book.turn not in books.turns:

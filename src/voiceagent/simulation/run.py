@@ -149,7 +149,7 @@ class World:
     async def _await_quiet(self, running: "asyncio.Task[Ending]", books: Books, caller: Caller) -> None:
         """A caller who goes quiet finds the agent listening again, or is told that it is over."""
         limits = longest_s(books)
-        bound_s = sum(limit or 0.0 for leaf, limit in limits.items() if leaf is not Leaf.LISTENING) + 60.0
+        bound_s = sum(limit or 0.0 for leaf, limit in limits.items() if leaf != "listening") + 60.0
         end_us = self._loop.now_us + round(bound_s * 1e6)
         while not running.done() and books.conversation.leaf is not Leaf.LISTENING:
             if self._loop.now_us >= end_us:
