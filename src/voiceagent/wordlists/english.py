@@ -92,7 +92,9 @@ ENGLISH = Words(
     unfinished_ends=phrases("""
         i'd like, i would like, we'd like, we would like, i want, i need, we need, such as, something like,
         looks like, feels like, and then, and also, and maybe, but then, or maybe, so that, think that, believe that,
-        said that, says that, hope that, sure that, true that, told me that, means that, the fact that, the one that,
+        said that, says that, hope that, sure that, true that, told me that, means that, the fact that, guy who,
+        person who, one who, people who, man who, woman who, someone who,
+        the one that,
         the thing that, so i, and i, i was wondering, tell me about, a lot of, a couple, a few more, how about,
         what about, because of, instead of, at least, at the, more than, less than, i was, i just, i just want,
         can you, could you, would you, do you, can i, could i, may i, do you have, can i have, could i have,
@@ -125,12 +127,11 @@ ENGLISH = Words(
         "about": words("move run lie"),
         "under": words("go went"),
         "across": words("come get got came"),
-        "with": words("come came"),
         "behind": words("leave left fall fell stay"),
     },
     openers=words("""
         what who where which whom what's who's where's how why whose whatever wherever all thing things one ones something
-        anything nothing someone anyone nobody everything stuff place person people that's
+        anything nothing someone somebody anyone anybody nobody nowhere everything stuff place person people that's
     """),
     stranded=phrases("""
         waiting for, wait for, looking for, look for, looking at, look at, asking for, ask for, asked for, thinking of,
@@ -147,7 +148,7 @@ ENGLISH = Words(
         start with, begin with, help with, help you with, help me with, agree with, stay with, meet with, named after,
         born in, apply for, applied for, sign up for, call about, calling about, calling for, calling from, complain about
     """),
-    agreeing=words("think hope believe guess suppose sure than as bet yes no yeah course know like says say because"),
+    agreeing=words("think hope believe guess suppose sure than as bet yes no yeah course know like says say "),
     questions=words("what who where which when why how whose whom what's who's where's when's how's"),
     asking=words("""
         is are was were am have has had do does did can could will would shall should may might isn't aren't wasn't don't

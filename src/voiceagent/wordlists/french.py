@@ -50,7 +50,7 @@ FRENCH = Words(
     fillers=words("et mais alors donc bon ben euh bonjour oui non ah okay ok ou parce salut merci pardon voilà bah"),
     articles=words(
         "le la les un une des du au aux mon ma mes ton ta tes son sa ses notre nos votre vos leur leurs ce cet"
-        " cette ces l' d' chaque quelques plusieurs"
+        " cette ces l' d' d'un d'une qu'un qu'une chaque quelques plusieurs"
     ),
     joining=words(
         "et ou mais donc car que qu' si lorsque puisque quand comme parce qui dont ni très plus' jusqu' où'"
@@ -78,7 +78,8 @@ FRENCH = Words(
         je suis contre, je fais avec, faire avec, fait avec, je veux, oui je veux, oui je peux, si tu veux,
         si vous voulez, comme tu veux, comme vous voulez, il faut, ce qu'il faut, comme il faut, qu'il y a,
         qu'est ce qu'il y a, on y va, j'y vais, je vais, bien sûr que si, mais si, oh que si, dès que je peux,
-        quelle heure est il, est il, où est il, peut il, où sont ils, sont ils, y a t il, que fait il, a t il, dit il,
+        quelle heure est il, est il, où est il, peut il, où sont ils, sont ils, y a t il, que fait il,
+        a t il, dit il, fait il, vient il,
         allez, qui es tu, es tu, où es tu, que veux tu, veux tu, peux tu, as tu, vas tu, où en es tu, avec ou sans
     """),
     openers=words("qui quoi où comment quand combien pourquoi quel quelle quels quelles"),

@@ -72,7 +72,8 @@ GERMAN = Words(
     pointers=words("das es"),
     unfinished_ends=phrases("""
         ich hätte gern, ich hätte gerne, ich möchte gern, ich möchte gerne, ich würde gern, ich würde gerne, und dann,
-        und zwar, zum beispiel, so dass, ein paar, es gibt, gibt es, kannst du, können sie, könnten sie,
+        und zwar, zum beispiel, so dass, ein paar, es gibt, gibt es, kannst du, können sie mir,
+        brauche noch, möchte noch, können sie, könnten sie,
         könnten sie mir, kannst du mir, haben sie, hast du, ich glaube dass, geben sie mir, gib mir, ich will, kann ich
     """),
     complete_ends=phrases("""
@@ -83,14 +84,14 @@ GERMAN = Words(
     """),
     particles={
         "an": words(
-            "mach mache machen schalte schalten schalt ruf rufe rufen fang fange fangen sieh schau zieh probier"
+            "mach mache machen macht machst schalte schalten schalt ruf rufe rufen fang fange fangen sieh schau zieh probier"
             " komm kommt kommen kam nimm nehme kommst stell stelle meld melde geht"
         ),
         "auf": words(
-            "hör höre hören mach mache machen steh stehe leg lege pass passen wach ruf schreib gib fällt fiel"
+            "hör höre hören mach mache machen macht machst steh stehe leg lege pass passen wach ruf schreib gib fällt fiel"
         ),
         "aus": words(
-            "mach mache machen schalte schalten schalt sieht sehe geht probier such wähle fällt komm kommt drück"
+            "mach mache machen macht machst schalte schalten schalt sieht sehe geht probier such wähle fällt komm kommt drück"
             " fülle gehen reicht stell"
         ),
         "ein": words(
@@ -104,14 +105,14 @@ GERMAN = Words(
         "vor": words("stell stelle lies lese hab habe bereite komm kommt les lesen schlag schlage"),
         "zu": words("hör höre hören mach mache schließ gib stimme stimmt sag sage schick lass trifft"),
         "nach": words("denk denke schau schaue frag frage lies gib schlag"),
-        "um": words("zieh ziehe dreh schau kehr tausch buch buche bring geht"),
+        "um": words("zieh ziehe dreh schau kehr tausch buch buche bring"),
         "über": words("bleibt"),
         "durch": words("lies les komm führ führe stell"),
         "unter": words("geht bring"),
     },
     openers=words(
         "was wer wo wie wann warum wieso welche welcher welches weil dass ob wenn wohin woher womit wovon wofür"
-        " worum obwohl damit als bevor nachdem wen wem die der das daß"
+        " worum obwohl damit als bevor nachdem wen wem daß"
     ),
     verb_last=True,
     agreeing=words("ja nein doch klar natürlich"),
