@@ -14,6 +14,7 @@ from voiceagent.events import (
     FlushReply,
     HoldReply,
     OpenGate,
+    OpenItem,
     PlaybackProgress,
     PromoteReply,
     Record,
@@ -147,6 +148,8 @@ class Books:
                 EPOCH.set(epoch)
             case PromoteReply(_, epoch):
                 self.book(epoch).speculative = False
+            case OpenItem(again=True):
+                self.stt_last = 0
             case OpenGate(_, epoch):
                 self.check("gate", self.book(epoch))
                 self.book(epoch).opened = True

@@ -35,6 +35,7 @@ def settings(draw: random.Random) -> Settings:
         "filler": pick(("tone", "", "one moment please")),
         "filler_after_ms": pick((400, 1_200)),
         "speculate": draw.random() > 0.15,
+        "echo_gate": draw.random() < 0.05,
         "lead_ms": pick((200, 300, 400)),
         "greeting": pick(("", "", "", "Hello, how can I help you?")),
         "max_history_turns": pick((2, 40)),

@@ -13,15 +13,13 @@ USUAL_DBFS = -28.0
 class ScriptedEars:
     """`voiceagent.endpointing.Ears` over a timeline."""
 
-    def __init__(self, timeline: Timeline, *, pause_ms: int, endpoint_ms: int, sound_ms: int, sounds: bool) -> None:
+    def __init__(self, timeline: Timeline, *, pause_ms: int, endpoint_ms: int, sound_ms: int) -> None:
         self.samples = 0
-        self.awake: list[tuple[int, int]] = []  # steps in which speech was noticed, for the invariants
         self._timeline = timeline
         self._usual_endpoint_ms = endpoint_ms
         self._endpoint_ms = endpoint_ms
         self._pause_ms = pause_ms
         self._sound_steps = max(1, sound_ms // STEP_MS)
-        self._sounds = sounds  # whether sounds that are no speech yet are proposed
         self._step = 0  # of the script, last heard
         self.reset()
 
@@ -52,13 +50,14 @@ class ScriptedEars:
         self._endpoint_ms = silence_ms
 
     def end_now(self) -> list[Proposal]:
-        """End an open utterance."""
-        if not self._in_utterance:
-            self.reset()
-            return []
-        endpoint = Endpoint(self.samples, self._last_voiced, self._voiced * STEP_SAMPLES, self._dbfs)
+        """End an open utterance or sound."""
+        ends: list[Proposal] = []
+        if self._in_utterance:
+            ends.append(Endpoint(self.samples, self._last_voiced, self._voiced * STEP_SAMPLES, self._dbfs))
+        elif self._sounding:
+            ends.append(SoundOff(self.samples, self.samples - self._missed * STEP_SAMPLES))
         self.reset()
-        return [endpoint]
+        return ends
 
     def feed(self, pcm: bytes, echo_dbfs: Callable[[int], float] | None = None) -> list[Proposal]:
         """Take in whole steps of the simulated microphone and return what they show."""
@@ -99,15 +98,18 @@ class ScriptedEars:
             self._onset = self.samples - STEP_SAMPLES
         self._loud += 1
         self._missed = 0
-        for sound in heard:
-            if sound.notice is not None and step - sound.start >= sound.notice:
-                self._in_utterance, self._paused, self._sounding = True, False, False
-                self._voiced, self._last_voiced, self._level_db = self._loud, self.samples, sound.level_db
-                return [VoiceOn(self.samples, self._onset, self._dbfs)]
-        if self._sounds and not self._sounding and self._loud >= self._sound_steps:
+        proposals: list[Proposal] = []
+        speech = next(
+            (sound for sound in heard if sound.notice is not None and step - sound.start >= sound.notice), None
+        )
+        if not self._sounding and (speech is not None or self._loud >= self._sound_steps):
             self._sounding = True
-            return [SoundOn(self.samples, self._onset)]
-        return []
+            proposals.append(SoundOn(self.samples, self._onset))
+        if speech is not None:
+            self._in_utterance, self._paused, self._sounding = True, False, False
+            self._voiced, self._last_voiced, self._level_db = self._loud, self.samples, speech.level_db
+            proposals.append(VoiceOn(self.samples, self._onset, self._dbfs))
+        return proposals
 
     def _voiced_step(self, heard: list[Segment]) -> list[Proposal]:
         self._level_db = max(sound.level_db for sound in heard)

@@ -108,6 +108,8 @@ def a_deadline_stands(books: Books, _: None) -> str | None:
 def epochs_go_up(books: Books, effect: Any) -> str | None:
     """A reply attempt has an epoch that is greater than all before."""
     last = max(books.epochs, default=0)
+    if isinstance(effect, events.StartFiller):  # the number before its reply's was kept for it
+        return f"epoch {effect.epoch} is used twice" if effect.epoch in books.epochs else None
     return None if effect.epoch > last else f"epoch {effect.epoch} after {last}"
 
 
@@ -338,7 +340,7 @@ def memory_is_bounded(books: Books, _: TransitionRecord) -> str | None:
         "epochs": (len(outbox._streams), 4),
         "bytes of kept audio": (len(mic._kept), 24_000 * 2 * 40),
         "items": (len(books.conversation._items), 64),
-        "attempts": (len(session._attempts), 4),
+        "attempts": (len(session._attempts._running), 4),
         "bytes of reply audio": (
             max((len(stream.audio) for stream in outbox._streams.values()), default=0),
             24_000 * 2 * 60,

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voiceagent import outbox
-from voiceagent.conversation import _ACTS
-from voiceagent.events import SoundOn
 from voiceagent.session import Ending, Session
 from voiceagent.simulation import draws
 from voiceagent.simulation.books import Books, Violation
@@ -98,8 +96,7 @@ class World:
         plan = draws.backends(draw)
         ports, model, speech = stages(timeline, plan, voice, draw, seen=books, loop=loop)
         ears = ScriptedEars(
-            timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms, sound_ms=settings.sound_ms,
-            sounds=SoundOn in _ACTS,
+            timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms, sound_ms=settings.sound_ms
         )  # fmt: skip
         session = Session(
             "sim", browser, settings, ports, ears, record=_nothing, tools=(_note(books),),
