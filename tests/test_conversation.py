@@ -36,7 +36,8 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
     makers = [
         lambda: events.SoundOn(now_us - 60_000),
         lambda: events.SoundOff(now_us - 100_000),
-        lambda: events.VoiceOn(now_us - 100_000, level_db),
+        lambda: events.VoiceOn(now_us - 100_000),
+        lambda: events.VoiceLevel(level_db),
         lambda: events.VoicePaused(now_us - 200_000, rng.choice([0, 300_000]), level_db),
         lambda: events.VoicePaused(now_us - 100_000, rng.choice([0, 300_000]), level_db),
         lambda: events.VoiceResumed(rng.choice([120_000, 250_000])),

@@ -40,6 +40,7 @@ from voiceagent.events import (
     Tick,
     Tuned,
     VoiceEnded,
+    VoiceLevel,
     VoiceOn,
     VoicePaused,
     VoiceResumed,
@@ -97,19 +98,16 @@ class Conversation(Weighing):
 
     def _voice_on(self, fact: VoiceOn) -> None:
         self._unanswered = 0
-        if self._is_aside(fact.level_db) and self.leaf in (Leaf.THINKING, Leaf.SPEAKING, *BARGE_IN):
-            self._pass_over(fact.onset_us)
-        else:
-            self._hear(fact.onset_us)
+        self._hear(fact.onset_us)
 
-    def _pass_over(self, onset_us: int) -> None:
-        """Somebody in the room speaks over the reply, but it does not sound like the caller."""
-        if self.leaf in BARGE_IN and self._over is not None and self._over.speech:
-            self._voice_onset_us = onset_us  # the caller speaks as well
-            return
-        self._passed_us = onset_us
-        if self.leaf in BARGE_IN:
-            self._reject("side speech")
+    def _voice_level(self, fact: VoiceLevel) -> None:
+        """Somebody in the room speaks over the reply, but does not sound like the caller: it goes on."""
+        over = self._over
+        if self.leaf in BARGE_IN and over is not None and over.speech:
+            over.level_db = fact.level_db
+            if self._is_aside(fact.level_db):
+                self._passed_us = over.onset_us
+                self._reject("side speech")
 
     def _hear(self, onset_us: int, *, again: bool = False) -> None:
         """Somebody speaks, for the first time or again."""
@@ -354,6 +352,7 @@ _ACTS: dict[type, Callable[[Conversation, Any], None]] = {
     EndOfTurn: Conversation._end_of_turn,
     Tuned: Conversation._tuned,
     VoiceOn: Conversation._voice_on,
+    VoiceLevel: Conversation._voice_level,
     VoiceResumed: Conversation._voice_resumed,
     VoicePaused: Conversation._voice_paused,
     VoiceEnded: Conversation._voice_ended,

@@ -23,6 +23,7 @@ RESUME_STEPS = 3  # after a silence, what is shorter is a click and not a voice
 ONSET_MS = 400  # speech is loud for at most so long before the judge hears it as speech
 LOW_SNR_DB = 15.0
 LOW_SNR_PAUSE_MS = 200  # under so much noise a shorter silence is rarely one
+LOUDNESS_STEPS = 20  # after so much voice its level is told
 LEVEL_STEPS = 300  # the level of an utterance is that of its last 3 s of voice
 LEVEL_PERCENTILE = 75
 CONTEXT_WINDOWS = 8  # 256 ms that the judge hears from before the gate opened
@@ -53,7 +54,14 @@ class VoiceOn:
 
     at_sample: int
     onset_sample: int
-    level_dbfs: float | None = None  # of its voiced steps so far
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """The speech has lasted long enough to say how loud it is: words often begin softly."""
+
+    at_sample: int
+    level_dbfs: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Endpoint:
     level_dbfs: float | None = None
 
 
-Proposal = SoundOn | SoundOff | VoiceOn | Pause | Resumed | Endpoint
+Proposal = SoundOn | SoundOff | VoiceOn | Loudness | Pause | Resumed | Endpoint
 
 
 class Ears(Protocol):
@@ -256,7 +264,10 @@ class Endpointer:
         while len(self._levels) > self._voiced_steps:
             self._levels.popleft()
         self._last_voiced = self._at - self._missed * STEP
-        return [*proposals, VoiceOn(self._at, self._onset, self._level_dbfs())]
+        proposals.append(VoiceOn(self._at, self._onset))
+        if self._voiced_steps >= LOUDNESS_STEPS:
+            proposals.append(Loudness(self._at, self._level_dbfs()))
+        return proposals
 
     def _voiced_step(self, level_dbfs: float) -> list[Proposal]:
         self._run += 1
@@ -265,13 +276,16 @@ class Endpointer:
         silence = begun - self._last_voiced
         if silence >= RESUME_STEPS * STEP and self._run < RESUME_STEPS:
             return []  # neither voice nor silence yet
+        before = self._voiced_steps
         self._voiced_steps += (self._at - max(begun, self._last_voiced)) // STEP
         self._last_voiced = self._at
+        known = before < LOUDNESS_STEPS <= self._voiced_steps
+        proposals: list[Proposal] = [Loudness(self._at, self._level_dbfs())] if known else []
         if not self._paused:
-            return []
+            return proposals
         self._paused = False
         self._endpoint_ms = self._config.endpoint_ms
-        return [Resumed(self._at, silence)]
+        return [Resumed(self._at, silence), *proposals]
 
     def _silent_step(self) -> list[Proposal]:
         self._run = 0

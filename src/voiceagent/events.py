@@ -31,10 +31,16 @@ class SoundOff:
 
 @dataclass(frozen=True, slots=True)
 class VoiceOn:
-    """Speech was noticed; it began at `onset_us`. `level_db` is how loud, compared with the caller's usual voice."""
+    """Speech was noticed; it began at `onset_us`."""
 
     onset_us: int
-    level_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceLevel:
+    """The speech has lasted long enough to say how loud it is, compared with the caller's usual voice."""
+
+    level_db: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +238,7 @@ class PlaybackProgress:
 
 
 Fact = (
-    SoundOn | SoundOff | VoiceOn | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
+    SoundOn | SoundOff | VoiceOn | VoiceLevel | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
     | TextSubmitted | TalkKey | Left | AgentSays | Tick
     | PartialTranscript | FinalTranscript | SttFailed
     | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed

@@ -11,8 +11,8 @@ import numpy as np
 from voiceagent.audio import RATE_HZ, SILENCE_DBFS, Decimator, Samples, levels_dbfs, samples_to_us, us_to_samples
 from voiceagent.clockmap import ClockMap
 from voiceagent.echo import BIN_SAMPLES, EchoGate
-from voiceagent.endpointing import Ears, Endpoint, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
-from voiceagent.events import Fact, VoiceEnded, VoicePaused, VoiceResumed
+from voiceagent.endpointing import Ears, Endpoint, Loudness, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
+from voiceagent.events import Fact, VoiceEnded, VoiceLevel, VoicePaused, VoiceResumed
 from voiceagent.events import SoundOff as SoundEnded
 from voiceagent.events import SoundOn as SoundBegan
 from voiceagent.events import VoiceOn as VoiceBegan
@@ -171,10 +171,12 @@ class Microphone:
                 return SoundBegan(self._spoken_us(onset))
             case SoundOff(sound_end_sample=end):
                 return SoundEnded(self._spoken_us(end))
-            case VoiceOn(onset_sample=onset, level_dbfs=level):
+            case Loudness(level_dbfs=level):
+                return VoiceLevel(self._level_db(level))
+            case VoiceOn(onset_sample=onset):
                 onset_us = self._spoken_us(onset)
                 self._over_reply = onset_us < self._silent_from_us + PLAYED_TAIL_US
-                return VoiceBegan(onset_us, self._level_db(level))
+                return VoiceBegan(onset_us)
             case Pause(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
                 return VoicePaused(self._spoken_us(end), samples_to_us(voiced), self._level_db(level))
             case Resumed(silence_samples=silence):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from voiceagent.endpointing import Endpoint, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
+from voiceagent.endpointing import LOUDNESS_STEPS, Endpoint, Loudness, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
 from voiceagent.simulation.script import STEP_MS, STEP_SAMPLES, Segment, Timeline, step_of
 
 GAP_STEPS = 10
@@ -108,7 +108,7 @@ class ScriptedEars:
         if speech is not None:
             self._in_utterance, self._paused, self._sounding = True, False, False
             self._voiced, self._last_voiced, self._level_db = self._loud, self.samples, speech.level_db
-            proposals.append(VoiceOn(self.samples, self._onset, self._dbfs))
+            proposals.append(VoiceOn(self.samples, self._onset))
         return proposals
 
     def _voiced_step(self, heard: list[Segment]) -> list[Proposal]:
@@ -116,11 +116,13 @@ class ScriptedEars:
         silence = self.samples - STEP_SAMPLES - self._last_voiced
         self._last_voiced = self.samples
         self._voiced += 1
+        known = self._voiced == LOUDNESS_STEPS
+        proposals: list[Proposal] = [Loudness(self.samples, self._dbfs)] if known else []
         if not self._paused:
-            return []
+            return proposals
         self._paused = False
         self._endpoint_ms = self._usual_endpoint_ms
-        return [Resumed(self.samples, silence)]
+        return [Resumed(self.samples, silence), *proposals]
 
     def _silent_step(self) -> list[Proposal]:
         silence_ms = (self.samples - self._last_voiced) * STEP_MS // STEP_SAMPLES
