@@ -83,11 +83,12 @@ class Peer:
             else:
                 await self.websocket.send_text(message.model_dump_json())
 
-    def reply(self, turn, epoch, pcm, *, first=0):
+    def reply(self, turn, epoch, pcm, *, first=0, filler=False):
         """Send PCM as reply frames of 40 ms, from sample `first` of its epoch on."""
         size = FRAME_SAMPLES * 2
         parts = [pcm[at : at + size] for at in range(0, len(pcm), size)]
-        self.send(*(protocol.ReplyFrame(turn, epoch, first + i * FRAME_SAMPLES, part) for i, part in enumerate(parts)))
+        starts = range(first, first + len(pcm) // 2, FRAME_SAMPLES)
+        self.send(*(protocol.ReplyFrame(turn, epoch, at, part, filler) for at, part in zip(starts, parts, strict=True)))
 
     def close(self, code=1001):
         """Close the connection."""

@@ -17,8 +17,14 @@ CONTEXTS = """
 """
 """Lets a test reach the page's audio contexts."""
 
-QUICK = "(() => { const real = setTimeout; window.setTimeout = (f, ms, ...rest) => real(f, ms / 20, ...rest); })();"
-"""Makes the page's patience twenty times shorter."""
+WAITS = """
+(() => {
+  const real = setTimeout;
+  window.waits = [];
+  window.setTimeout = (f, ms, ...rest) => { window.waits.push(ms); return real(f, ms / 20, ...rest); };
+})();
+"""
+"""Makes the page's patience twenty times shorter; `waits` is what it has waited for, in its own milliseconds."""
 
 
 @pytest.fixture
@@ -155,6 +161,76 @@ def test_a_turn_without_an_answer(listening):
     page.until("window.voiceagent.turns.length === 1")
     assert said(page) == []
     assert page.page.locator(".waterfall").count() == 0
+
+
+def test_remarks_on_turns(listening):
+    """A turn says how early its reply was prepared, and what became of a sound over it; one that was late says nothing."""
+    page, peer = listening
+    done = turn_done(1, endpoint_wait=400)
+    early = {"endpoint": 900.4, "speculation_start": 500.0}
+    peer.send(
+        done.model_copy(update={"marks": early}),
+        done.model_copy(update={"marks": {"endpoint": 900.0, "speculation_start": 900.0}}),
+        done.model_copy(update={"marks": {"endpoint": 900.0}, "outcome": "interrupted"}),
+        done.model_copy(update={"marks": early, "outcome": "resumed"}),
+    )
+    page.until("document.querySelectorAll('.waterfall').length === 4")
+    remarks = [row.locator(".remark").all_inner_texts() for row in page.page.locator(".waterfall").all()]
+    assert remarks == [
+        ["prepared 400 ms early · went on after a short sound"],
+        ["interrupted"],
+        [],
+        ["prepared 400 ms early"],
+    ]
+
+
+def test_what_nobody_heard_leaves_no_line(listening):
+    """Words of a reply that is dropped before its first sample go away; those of the attempt that follows are shown."""
+    page, peer = listening
+    peer.send(
+        protocol.Transcript(turn=1, text="what time", final=True),
+        protocol.ReplyText(turn=1, epoch=1, text="What about it?", first_sample=0),
+        protocol.Flush(turn=1, epoch=1),
+        protocol.Transcript(turn=1, text="what time is it", final=True),
+    )
+    page.until("document.querySelector('.said.you')?.innerText.includes('is it')")
+    page.wait(lambda: peer.said("flushed"))
+    page.until("document.querySelectorAll('.said.agent').length === 0")
+    peer.send(protocol.ReplyText(turn=1, epoch=2, text="Noon.", first_sample=0))
+    page.until("document.querySelectorAll('.said.agent').length === 1")
+    assert said(page) == ["You\nwhat time is it", "Agent\nNoon."]
+
+
+@pytest.mark.parametrize("outcome", ["discarded", "reopened"])
+def test_a_turn_that_came_to_nothing(listening, outcome):
+    """Neither its words nor its answer's are left."""
+    page, peer = listening
+    peer.send(
+        protocol.Transcript(turn=1, text="hm", final=True),
+        protocol.ReplyText(turn=1, epoch=1, text="Pardon?", first_sample=0),
+        turn_done(1).model_copy(update={"outcome": outcome, "gap_ms": None, "basis": None}),
+    )
+    page.until("window.voiceagent.turns.length === 1")
+    assert said(page) == []
+
+
+def test_keys_that_mean_something_else(listening):
+    """The space bar opens what can be opened, and Enter on the talk button talks as long as it is down."""
+    page, peer = listening
+    page.page.evaluate("document.getElementById('local').hidden = false")
+    for press in ("Space", "Enter"):
+        was_open = page.page.evaluate("document.getElementById('local').open")
+        page.page.focus("#local summary")
+        page.page.keyboard.press(press)
+        assert page.page.evaluate("document.getElementById('local').open") != was_open
+    assert peer.said("ptt") == []
+    for key in ("Enter", "Space"):
+        page.page.focus("#ptt")
+        page.page.keyboard.down(key)
+        page.until("document.getElementById('ptt').getAttribute('aria-pressed') === 'true'")
+        page.page.keyboard.up(key)
+        page.until("document.getElementById('ptt').getAttribute('aria-pressed') === 'false'")
+    page.wait(lambda: [message.down for message in peer.said("ptt")] == [True, False, True, False])
 
 
 def test_the_talk_key(listening):

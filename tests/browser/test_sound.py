@@ -159,6 +159,45 @@ def test_a_newer_epoch_replaces(listening):
     assert (ended.turn, ended.epoch, ended.samples) == (2, 2, 2400)
 
 
+def test_a_filler(listening):
+    """It is played, held, flushed and told of like a reply, without a word in the page; the reply follows as its next epoch."""
+    page, peer = listening
+    peer.send(protocol.State(state="thinking", leaf="thinking", trigger="t", turn=1, epoch=1, at_ms=1))
+    pcm = reply_pcm(0.8)
+    peer.reply(1, 1, pcm.tobytes(), filler=True)
+    peer.send(protocol.ReplyText(turn=1, epoch=1, text="One moment.", first_sample=0))
+    page.wait(lambda: peer.said("played"))
+    peer.send(protocol.Hold(**EPOCH))
+    page.wait(lambda: peer.said("held"))
+    assert page.page.inner_text("#state") == "thinking"
+    peer.send(protocol.Resume(**EPOCH), protocol.Flush(**EPOCH))
+    peer.reply(1, 2, pcm[:4800].tobytes())
+    peer.send(
+        protocol.State(state="speaking", leaf="speaking", trigger="t", turn=1, epoch=2, at_ms=1),
+        protocol.ReplyText(turn=1, epoch=2, text="Here it is.", first_sample=0),
+        protocol.ReplyEnd(turn=1, epoch=2, samples=4800),
+    )
+    page.wait(lambda: last(peer, "ended"))
+    assert [(message.epoch, message.samples) for message in peer.said("ended")] == [(2, 4800)]
+    assert [message.epoch for message in peer.said("started")] == [1, 2]
+    assert [(message.epoch, message.samples > 0) for message in peer.said("flushed")] == [(1, True)]
+    assert page.page.locator(".said").all_inner_texts() == ["Agent\nHere it is."]
+    assert page.page.inner_text("#state") == "speaking"
+
+
+def test_a_filler_to_its_end(listening):
+    """Where nothing comes behind it, it ends like a reply; a session that calls it speaking is shown as thinking."""
+    page, peer = listening
+    peer.reply(1, 1, reply_pcm(0.2).tobytes(), filler=True)
+    peer.send(
+        protocol.State(state="speaking", leaf="speaking", trigger="t", turn=1, epoch=1, at_ms=1),
+        protocol.ReplyEnd(**EPOCH, samples=4800),
+    )
+    assert page.wait(lambda: last(peer, "ended")).samples == 4800
+    assert page.page.inner_text("#state") == "thinking"
+    assert page.page.locator(".said").count() == 0
+
+
 @pytest.mark.parametrize("rate", [48_000, 44_100])
 def test_the_microphone(fake, open_page, rate):
     """A tone arrives as the same tone in frames of 20 ms, numbered without a gap, with the times of their capture."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.fake import FakeServer
-from tests.browser.test_page import CONTEXTS, QUICK, begin
+from tests.browser.test_page import CONTEXTS, WAITS, begin
 from voiceagent import protocol
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ def test_a_refusal(open_page, close, code):
     """The server's words are shown, nothing is tried again, and Start is there for another attempt."""
     error = protocol.Error(code=code, message="Not now.", hint="Do this instead.", fatal=True)
     with FakeServer(refusal=(close, error)) as fake:
-        page = open_page(fake.url, scripts=[QUICK])
+        page = open_page(fake.url, scripts=[WAITS])
         page.page.click("#start")
         assert problem(page).split("\n")[0].startswith("Not now.")
         assert "Do this instead." in problem(page)
@@ -58,16 +58,39 @@ def test_a_wrong_token(open_page):
 
 
 def test_the_server_is_gone(open_page):
-    """The page tries for a while, says so, and in the end says what to do."""
+    """The page tries again and again for the minute that the conversation is kept, says so, and in the end what to do."""
     with FakeServer() as fake:
-        page = open_page(fake.url, scripts=[QUICK])
+        page = open_page(fake.url, scripts=[WAITS])
         begin(page, fake)
-    assert "was lost" in problem(page)
+        page.page.evaluate("window.waits.length = 0")
+    assert "Trying again for a minute" in problem(page)
     page.until("document.getElementById('problem').innerText.includes('cannot be reached')")
     assert "press Start" in problem(page)
     assert page.page.is_visible("#start")
+    deadline, *waits = page.page.evaluate("window.waits.filter((ms) => ms !== 25000)")
+    assert deadline == 60_000
+    assert waits[:6] == [250, 500, 1_000, 2_000, 4_000, 5_000]
+    assert set(waits[6:]) == {5_000}
     assert all("ERR_CONNECTION_REFUSED" in error for error in page.errors)  # the browser's own words on each attempt
     page.errors.clear()
+
+
+def test_the_server_comes_back(open_page):
+    """After a while without it the page goes on with the conversation, and the next loss has its own minute."""
+    with FakeServer() as fake:
+        page = open_page(fake.url, scripts=[WAITS])
+        peer = begin(page, fake)
+        refused = protocol.Error(code="later", message="Later.", fatal=False)
+        fake.refusal = (1001, refused)
+        page.page.evaluate("window.breakNetwork()")
+        page.wait(lambda: len(fake.peers) >= 9)  # more often than the longest list of waits
+        fake.refusal = None
+        page.until("window.voiceagent.state === 'listening'")
+        assert fake.peers[-1].hello.resume == f"resume-{id(peer)}"
+        assert not page.page.is_visible("#problem")
+        page.page.evaluate("window.waits.length = 0; window.breakNetwork()")
+        page.until("window.waits.includes(60000) && window.voiceagent.state === 'listening'")
+        page.leave()
 
 
 def test_without_https(open_page):
