@@ -21,8 +21,8 @@ class Profile:
 
     delays: dict[str, Any]
     endpoint_ms: int = PATIENT_MS
-    sessions: int = 16
-    turns: int = 14  # of each session; the first one opens connections and is not counted
+    sessions: int = 10
+    turns: int = 21  # of each session; the first one opens connections and is not counted
     dictations: int = 0  # further sessions, each with one turn of 40 s
 
     def script(self, heard: list[list[str]]) -> dict[str, Any]:
@@ -43,12 +43,12 @@ def _delays(stt_ms: float, llm_ms: float, tts_ms: float, token_ms: float = 10, *
 _SEED = _delays(270, 500, 600, stt_ms_per_tail_s=30)
 
 PROFILES: dict[str, Profile] = {
-    "peers": Profile(_delays(50, 100, 80), endpoint_ms=200, sessions=10, turns=21),
+    "peers": Profile(_delays(50, 100, 80), endpoint_ms=200),
     "mid": Profile(_delays(150, 400, 300)),
-    "seed": Profile(_SEED, dictations=6),
+    "seed": Profile(_SEED, dictations=4),
     "seed-streaming": Profile({**_SEED, "partials": True, "partial_every_ms": 100, "partial_lag_ms": 50}),
     "openai26": Profile(_delays(140, 700, 600, sigma=0.35, straggler_share=0.015, straggler_factor=4, seed=26)),
-    "zero": Profile(_delays(0, 0, 0, token_ms=0), endpoint_ms=200, sessions=10, turns=21),
+    "zero": Profile(_delays(0, 0, 0, token_ms=0), endpoint_ms=200),
 }
 """`peers` is what the peers were measured by; the delays of `openai26` are medians."""
 
