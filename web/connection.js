@@ -102,12 +102,13 @@ export class Connection {
     this.timer = window.setTimeout(() => this.open(), wait);
   }
 
-  /** No session stands after all this time: what runs of an attempt is the last one. */
+  /** No session stands after all this time: an attempt that runs is the last one. */
   giveUp() {
     this.late = true;
+    if (this.socket) return;
     clearTimeout(this.timer);
-    if (this.socket) this.socket.close();
-    else this.listener.closed(LOST);
+    this.patient();
+    this.listener.closed(LOST);
   }
 
   /** The deadline does not run any more. */

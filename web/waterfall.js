@@ -25,7 +25,7 @@ function unknown(segments) {
 function remarks(turn) {
   const { speculation_start: start, endpoint } = turn.marks;
   const early = start < endpoint ? [`prepared ${Math.round(endpoint - start)} ms early`] : []; // false where one is missing
-  const cut = /** @type {Record<string, string>} */ ({ interrupted: "interrupted", resumed: "went on after a short sound" });
+  const cut = /** @type {Record<string, string>} */ ({ interrupted: "interrupted", resumed: "a sound ignored" });
   return [...early, ...turn.outcome in cut ? [cut[turn.outcome]] : []].join(" · ");
 }
 

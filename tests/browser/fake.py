@@ -108,8 +108,7 @@ class Peer:
                 protocol.Welcome(
                     version=1, session="fake", resume_token=f"resume-{id(self)}", resumed=self.hello.resume is not None,
                     backend="openai", models={"stt": "ear", "llm": "mind", "tts": "mouth"},
-                    **welcome,
-                ),
+                ).model_copy(update=welcome),
                 protocol.Ping(id=1),
             ]
         )  # fmt: skip

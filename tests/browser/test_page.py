@@ -177,7 +177,7 @@ def test_remarks_on_turns(listening):
     page.until("document.querySelectorAll('.waterfall').length === 4")
     remarks = [row.locator(".remark").all_inner_texts() for row in page.page.locator(".waterfall").all()]
     assert remarks == [
-        ["prepared 400 ms early · went on after a short sound"],
+        ["prepared 400 ms early · a sound ignored"],
         ["interrupted"],
         [],
         ["prepared 400 ms early"],
