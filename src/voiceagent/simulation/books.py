@@ -134,6 +134,8 @@ class Books:
                 book.reported = max(book.reported, samples)
                 if kind == "flushed":
                     book.acked = True
+                elif kind == "ended":
+                    book.held = False  # there is nothing more of it to be held
 
     def _note_effect(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
         self.entries.append((self.loop.now_us, ">", effect))

@@ -57,7 +57,7 @@ def backends(draw: random.Random) -> Backends:
         tools=pick((0.0, 0.0, 0.4)),
         tts_first_ms=pick(((0,), (80,), (80, 80, 1_200))),
         tts_speed=pick((1.0, 2.0, 10.0, 10.0)),
-        tts_chunk_ms=pick((100, 300, 500)),
+        tts_chunk_ms=pick((100, 500, 500, 800)),
         odd_chunks=draw.random() < 0.3,
         tts_fail=pick((0.1, 0.4)) if bad else 0.0,
         sentences=pick(((1, 1), (1, 3), (1, 4))),
@@ -80,4 +80,4 @@ def network(draw: random.Random, seconds: float) -> Network:
 
 def voice(draw: random.Random) -> Voice:
     """A synthesiser's voice."""
-    return Voice(draw.randrange(1 << 30), pace=draw.choice((0.9, 1.0, 1.1)))
+    return Voice(draw.randrange(1 << 30), pace=draw.choice((0.9, 1.0, 1.1)), tells_words=draw.random() < 0.3)

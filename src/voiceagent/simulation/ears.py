@@ -2,7 +2,17 @@
 
 from collections.abc import Callable
 
-from voiceagent.endpointing import LOUDNESS_STEPS, Endpoint, Loudness, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
+from voiceagent.endpointing import (
+    LOUDNESS_STEPS,
+    Endpoint,
+    Loudness,
+    Pause,
+    Proposal,
+    Resumed,
+    SoundOff,
+    SoundOn,
+    VoiceOn,
+)
 from voiceagent.simulation.script import STEP_MS, STEP_SAMPLES, Segment, Timeline, step_of
 
 GAP_STEPS = 10

@@ -65,7 +65,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self, seed: int) -> None:
         self.now_us = START_US
-        self.steps = 0
         self._tie = random.Random(seed).random
         self._due: deque[_Step] = deque()
         self._timers: list[tuple[int, float, int, _Step]] = []
@@ -133,11 +132,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         asyncio._set_running_loop(self)
         try:
             task = self.create_task(work, name="world")
-            while True:
-                self._moment()
-                if task.done():
-                    break
-                self._pass_time()
+            self._run_until(task)
             if self._failure is not None:
                 raise self._failure
             return task.result()
@@ -146,33 +141,32 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._runs = False
             self.close()
 
-    def _moment(self) -> None:
-        """Run all that is ready."""
-        ready = self._due
-        steps = 0
-        while ready:
-            step = ready.popleft()
-            if not step.gone:
-                steps += 1
-                step.context.run(step.callback, *step.args)
-            if steps > MAX_STEPS_AT_ONCE:
-                raise Stuck("the same moment goes on for ever")
-        self.steps += steps
-
-    def _pass_time(self) -> None:
-        """Let time pass until the next timer, and make it ready."""
-        timers, ready = self._timers, self._due
-        while timers and timers[0][3].gone:
-            heapq.heappop(timers)
-        if not timers:
-            raise Stuck("everything waits, and for nothing")
-        self.now_us = now_us = max(self.now_us, timers[0][0])
-        # One at a time: what it wakes runs before the next timer of this moment, or after, as it is drawn.
-        while timers and timers[0][0] <= now_us:
-            step = heapq.heappop(timers)[3]
-            ready.append(step)
-            if self._tie() < 0.5:
-                break
+    def _run_until(self, task: _Task) -> None:  # noqa: C901 - one loop: the speed is here
+        """Run all that is ready, let time pass until the next timer, and so on."""
+        ready, timers, tie = self._due, self._timers, self._tie
+        steps = 0  # at this moment
+        while True:
+            while ready:
+                step = ready.popleft()
+                if not step.gone:
+                    steps += 1
+                    step.context.run(step.callback, *step.args)
+                    if steps > MAX_STEPS_AT_ONCE:
+                        raise Stuck("the same moment goes on for ever")
+            if task.done():
+                return
+            while timers and timers[0][3].gone:
+                heapq.heappop(timers)
+            if not timers:
+                raise Stuck("everything waits, and for nothing")
+            now_us = timers[0][0]
+            if now_us > self.now_us:
+                self.now_us, steps = now_us, 0
+            # One at a time: what it wakes runs before the next timer of this moment, or after, as it is drawn.
+            while timers and timers[0][0] <= self.now_us:
+                ready.append(heapq.heappop(timers)[3])
+                if tie() < 0.5:
+                    break
 
     # ------------------------------------------------------------------------------ what is left
     def tasks_left(self) -> list[str]:

@@ -1,17 +1,16 @@
 """How long the agent's voice takes for each word: what was truly heard of a phrase after so many samples."""
 
 import random
-import re
 import zlib
 
-_VOWELS = re.compile(r"[aeiouy]+", re.IGNORECASE)
 STEP_SAMPLES = 240
 
 
 class Voice:
     """One synthesiser's voice. The same phrase always takes equally long."""
 
-    def __init__(self, seed: int, pace: float = 1.0) -> None:
+    def __init__(self, seed: int, pace: float = 1.0, *, tells_words: bool = False) -> None:
+        self.tells_words = tells_words  # the synthesiser says where each word ends
         self._seed = seed
         self._pace = pace
         self._known: dict[str, list[int]] = {}
@@ -23,8 +22,8 @@ class Voice:
             draw = random.Random(self._seed ^ zlib.crc32(text.encode()))
             at, ends = 0, []
             for word in text.split():
-                syllables = max(1, len(_VOWELS.findall(word)))
-                steps = 7 + 12 * syllables + (18 if word[-1] in ".?!" else 8 if word[-1] == "," else 0)
+                letters = sum(character.isalnum() for character in word)
+                steps = 3 + 6 * letters + (26 if word[-1] in ".?!" else 13 if word[-1] == "," else 0)
                 at += max(8, round(steps * self._pace * draw.uniform(0.82, 1.2))) * STEP_SAMPLES
                 ends.append(at)
             self._known[text] = ends
@@ -35,15 +34,14 @@ class Voice:
         ends = self.word_ends(text)
         return ends[-1] if ends else 0
 
-    def heard_words(self, phrases: list[tuple[str, int]], samples: int) -> float:
-        """How many words, with the fraction of the last one, were played after so many samples of an epoch."""
-        words = 0.0
+    def heard_words(self, phrases: list[tuple[str, int]], samples: int) -> int:
+        """How many words were played after so many samples of an epoch; one counts once half of it was."""
+        words = 0
         for text, first in phrases:
             begin = 0
             for end in self.word_ends(text):
-                if samples - first >= end:
-                    words += 1
-                elif samples - first > begin:
-                    words += (samples - first - begin) / (end - begin)
+                if samples - first < (begin + end) / 2:
+                    return words
+                words += 1
                 begin = end
         return words

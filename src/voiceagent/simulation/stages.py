@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -10,6 +12,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
+from voiceagent.heard import WordMark
 from voiceagent.simulation.loop import VirtualLoop
 from voiceagent.simulation.script import Timeline, Word, steps_in
 from voiceagent.simulation.speech import Voice
@@ -233,7 +236,7 @@ class ScriptedVoice:
         self._plan, self._voice, self._draw, self._seen = plan, voice, draw, seen
 
     @asynccontextmanager
-    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[bytes | WordMark]]:
         """Speak one phrase, or fail."""
         self.open += 1
         self._seen.tts_request(EPOCH.get(), text)
@@ -242,12 +245,13 @@ class ScriptedVoice:
             if fault in (0, 1):
                 await asyncio.sleep(self._draw.choice(self._plan.tts_first_ms) / 1000)
                 raise StageError("tts", "http_500", "Text to speech failed.", retryable=fault == 0)
-            yield self._chunks(self._voice.samples(text), fault)
+            yield self._chunks(text, fault)
         finally:
             self.open -= 1
 
-    async def _chunks(self, samples: int, fault: int | None) -> AsyncIterator[bytes]:
-        plan, size = self._plan, samples * 2
+    async def _chunks(self, text: str, fault: int | None) -> AsyncIterator[bytes | WordMark]:
+        plan, size = self._plan, self._voice.samples(text) * 2
+        marks = self._marks(text)
         await asyncio.sleep(self._draw.choice(plan.tts_first_ms) / 1000)
         at, chunk = 0, plan.tts_chunk_ms * 48 + plan.odd_chunks
         wait_s = round(plan.tts_chunk_ms / plan.tts_speed / 10) / 100
@@ -260,6 +264,14 @@ class ScriptedVoice:
                 await asyncio.sleep(wait_s)
             yield loud(min(chunk, size - at))
             at += chunk
+            while marks and marks[0].end_sample * 2 <= at:
+                yield marks.popleft()
+
+    def _marks(self, text: str) -> deque[WordMark]:
+        if not self._voice.tells_words:
+            return deque()
+        ends = self._voice.word_ends(text)
+        return deque(WordMark(match.end(), end) for match, end in zip(re.finditer(r"\S+", text), ends, strict=True))
 
 
 @cache
