@@ -24,7 +24,7 @@ STOP_BINS = 6  # the word that the speaker is to be silent takes so long to get 
 HELD_BINS = 30  # the speaker may have been so far behind where it was believed to be when it was held
 
 START_GAIN_DB, LEAST_GAIN_DB, MOST_GAIN_DB = -20.0, -60.0, 6.0
-MARGIN_DB = 4.0  # the echo's peaks stand so far above what was learnt
+MARGIN_DB = 3.0  # the echo's peaks stand so far above what was learnt
 LEARN_BINS = 200  # the gain is that of the last 2 s of loud playback
 LOUD_DB, QUIETEST_DBFS = 12.0, -50.0  # playback is loud if it is not so far below its loudest, nor below this
 GAIN_PERCENTILE = 90

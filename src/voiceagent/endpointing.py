@@ -8,16 +8,17 @@ loud but nothing has been speech for long: a fan that starts in mid-turn must no
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from voiceagent.audio import SILENCE_DBFS, Decimator, Samples, levels_dbfs, ms_to_samples
+from voiceagent.settings import Settings
 from voiceagent.vad import DETECTOR_SAMPLES, STEP_MS, EnergyGate, SpeechDetector
 
 STEP = ms_to_samples(STEP_MS)
 DETECTOR_STEP = DETECTOR_SAMPLES * STEP_MS // 32  # a step at the judge's rate
-GAP_STEPS = 1  # a sound may break off for so long and still be one
+GAP_STEPS = 2  # a sound may break off for so long and still be one
 QUIET_STEPS = 10  # a consonant may be silent for so long; then the sound is over
 RESUME_STEPS = 3  # after a silence, what is shorter is a click and not a voice
 ONSET_MS = 400  # speech is loud for at most so long before the judge hears it as speech
@@ -131,6 +132,18 @@ class EndpointConfig:
     min_speech_ms: int = 64
     energy_margin_db: float = 9.0
     vad_threshold: float = 0.5
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return what the endpointer needs of a server's settings."""
+        return cls(
+            endpoint_ms=settings.endpoint_ms,
+            pause_ms=settings.pause_ms,
+            sound_ms=settings.sound_ms,
+            min_speech_ms=settings.min_speech_ms,
+            energy_margin_db=settings.energy_margin_db,
+            vad_threshold=settings.vad_threshold,
+        )
 
 
 class Endpointer:

@@ -39,7 +39,7 @@ class Microphone:
         self._pre_roll = us_to_samples(pre_roll_us)
         self._now_us = now_us
         self._echo = EchoGate() if echo_gate else None
-        self._silent_from_us = 0  # the last reply audio was to be played until then
+        self._silent_from_us = -PLAYED_TAIL_US  # the last reply audio was to be played until then
         self._held_us = 0  # and so much more of it is held
         self._kept = bytearray()  # the last samples received
         self._received = 0  # samples in all
@@ -68,7 +68,7 @@ class Microphone:
         self._anchors.append((self._received, spoken_us, now_us))
         self._received += samples
         self._kept += frame.pcm
-        if len(self._kept) > 3 * KEPT_SAMPLES:  # bytes; cut rarely, not at every frame
+        if len(self._kept) > 2 * (KEPT_SAMPLES + RATE_HZ):  # bytes; cut once a second, not at every frame
             del self._kept[: -2 * KEPT_SAMPLES]
         if self._open:
             self._stt.append(frame.pcm)
@@ -165,7 +165,7 @@ class Microphone:
                 return min(self._received, first + us_to_samples(at_us - spoken_us))
         return 0
 
-    def _fact(self, proposal: Proposal) -> Fact:
+    def _fact(self, proposal: Proposal) -> Fact:  # noqa: PLR0911 - one line a proposal
         match proposal:
             case SoundOn(onset_sample=onset):
                 return SoundBegan(self._spoken_us(onset))

@@ -1,5 +1,6 @@
 """Speech or not: a cheap energy gate over a tracked noise floor, and Silero as the judge of what passes it."""
 
+import math
 import os
 from collections import deque
 from typing import Protocol
@@ -58,8 +59,15 @@ class EnergyGate:
         return threshold - self.HYSTERESIS_DB if self._loud else threshold
 
     def loud(self, level_dbfs: float, echo_dbfs: float = SILENCE_DBFS) -> bool:
-        """Take in one step's level, and how loud an echo may be in it; return whether it is loud."""
-        self._loud = level_dbfs >= max(self.threshold_dbfs, echo_dbfs - self.HYSTERESIS_DB * self._loud)
+        """Take in one step's level, and how loud an echo may be in it; return whether it is loud.
+
+        The room's noise and the echo come together, so that it must stand above the sum of both.
+        """
+        threshold = self.threshold_dbfs
+        if echo_dbfs > SILENCE_DBFS:
+            echo_dbfs -= self.HYSTERESIS_DB * self._loud
+            threshold = 10 * math.log10(10 ** (threshold / 10) + 10 ** (echo_dbfs / 10))
+        self._loud = level_dbfs >= threshold
         self.floor.feed(level_dbfs)
         return self._loud
 
