@@ -177,7 +177,7 @@ class Wire:
             "lead_us": 200_000,
             "send_timeout_s": 1,
             "on_first_frame": lambda *a: self.first.append(a),
-            "on_playing": lambda *a: None,
+            "on_playing": lambda *_: None,
             "on_silent": lambda: None,
             "on_resumed": lambda _: None,
             **options,

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
-    "audio vad protocol timeline settings logs models tools clockmap",
-    "states events turns rules endpointing echo phrases heard lexicon dictation likeness wordlists patience",
+    "audio allowance vad frames protocol timeline settings logs models tools clockmap",
+    "states events turns rules speculation endpointing echo phrases heard lexicon dictation likeness wordlists patience",
     "recording bookkeeping answering playing weighing conversation",
     "stages",
-    "outbox reply attempts microphone session",
+    "outbox reply attempts acoustics microphone session",
     "backends resumption websocket server",
     "cli caller speaker soundfiles doctor reference bench simulation",
 )

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from voiceagent import protocol
-from voiceagent.endpointing import Endpointer
-from voiceagent.session import Ending, Gone, Session, endpoint_config
+from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.session import Ending, Gone, Session
 from voiceagent.settings import Settings
 from voiceagent.speaker import Speaker
 from voiceagent.stages.cascade import cascade
@@ -16,6 +16,7 @@ from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
 from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
 from voiceagent.twin.scripted import tone
+from voiceagent.vad import TurnModel
 
 FRAME_MS = 20
 OFFSET_MS = 5_000_000.0  # the browser's clock began at another time
@@ -159,7 +160,9 @@ def settings_for_tests(**changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def world(script: Script, *, tools: tuple[Tool, ...] = (), **settings: Any) -> AsyncIterator[World]:
+async def world(
+    script: Script, *, tools: tuple[Tool, ...] = (), turn_model: TurnModel | None = None, **settings: Any
+) -> AsyncIterator[World]:
     """A running session with its browser; when it is left, everything of it must be gone."""
     chosen = settings_for_tests(**settings)
     engines = ScriptedEngines(script)
@@ -170,8 +173,9 @@ async def world(script: Script, *, tools: tuple[Tool, ...] = (), **settings: Any
         browser = Browser()
         this = World(browser, engines, chosen, clients)
         this.session = Session(
-            "test", browser, chosen, cascade(clients, chosen), Endpointer(endpoint_config(chosen)),
+            "test", browser, chosen, cascade(clients, chosen), Endpointer(EndpointConfig.from_settings(chosen)),
             record=lambda _, record: this.records.append(record), tools=tools,
+            turn_model=turn_model,
         )  # fmt: skip
         this.ending = asyncio.create_task(this.session.run())
         life = asyncio.create_task(browser.live())

@@ -58,8 +58,7 @@ class Answering(Bookkeeping):
             return ""
         if echoes(turn.text, said.text):
             return "echo"
-        over_a_reply = turn.parent is not None and not said.text.endswith("?")
-        return "backchannel" if over_a_reply and self._lexicon.is_backchannel(turn.text) else ""
+        return "backchannel" if turn.trailing and self._lexicon.is_backchannel(turn.text) else ""
 
     def _discard(self, turn: Turn) -> None:
         self._drop_reply(turn)

@@ -116,6 +116,8 @@ class Bookkeeping:
 
     def _tell_pause(self) -> None:
         """Tell the ears after which pause a guess is worth its cost; over a reply the verdict wants the words at once."""
+        if self.leaf is Leaf.CLOSED:
+            return
         own_turn = self.leaf in (Leaf.LISTENING, Leaf.TRANSCRIBING_OPEN, Leaf.TRANSCRIBING_ENDED)
         pause_us = self._budget.pause_us if own_turn and self.rules.speculate else self.rules.pause_us
         if pause_us != self._pause_us:

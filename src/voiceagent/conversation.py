@@ -182,7 +182,7 @@ class Conversation(Weighing):
         turn.marks["pause_noticed"] = self._now_us
         turn.voicing_us, turn.level_db = fact.voiced_us, fact.level_db
         self._commit(turn)  # the words so far are wanted: for the verdict, for the wait, for an early reply
-        turn.wait = None  # the ears began anew when the voice did
+        turn.wait = turn.end_probability = None  # the ears began anew when the voice did
         self._set_wait(turn)
         if turn is self._over:
             self._judge_words(turn)
@@ -284,12 +284,12 @@ class Conversation(Weighing):
     def _tick(self, _: Tick) -> None:
         if self._flush is not None and self._now_us >= self._flush.deadline_us:
             self._resolve_flush()
-        filler_us = self._filler_due_us()
-        if filler_us is not None and self._now_us >= filler_us:
-            self._fill()
         due_us = self._leaf_deadline_us()
         if due_us is not None and self._now_us >= due_us:
             self._leaf_is_late()
+        filler_us = self._filler_due_us()
+        if filler_us is not None and self._now_us >= filler_us:
+            self._fill()
 
     def _leaf_is_late(self) -> None:
         match self.leaf:

@@ -30,6 +30,7 @@ FAREWELLS = {
     "token_cap": ("This conversation has reached its length.", "Start a new one to go on."),
 }
 """Why a session ends by itself: what the page says, and what one can do."""
+QUESTION_MARKS = ("?", "？")
 APOLOGY = "Sorry, something went wrong on my side. Please try again."
 NO_VOICE = "I cannot answer aloud right now. Please try again in a moment."
 
@@ -207,6 +208,8 @@ class Playing(Answering):
         failed = bool(reply.failure) or (reply.canned and turn.apologies > 0)
         self._finish(turn, "failed" if failed else "resumed" if "rejected" in verdicts else "completed")
         self.turn, self._over = over, None
+        if over is not None:
+            over.trailing = not reply.ledger.text.endswith(QUESTION_MARKS)
         if over is not None and over.ended:
             self._fire(Trigger.ENDPOINT, "ended before")
         self._weigh_words()

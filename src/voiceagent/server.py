@@ -3,7 +3,7 @@
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from starlette.websockets import WebSocket
 
 from voiceagent import __version__, protocol
 from voiceagent.backends import Backends
-from voiceagent.endpointing import Endpointer
+from voiceagent.endpointing import EndpointConfig, Endpointer
 from voiceagent.logs import RecordLog
 from voiceagent.models import warnings as model_warnings
 from voiceagent.resumption import Sessions
-from voiceagent.session import Gone, Session, endpoint_config
+from voiceagent.session import Gone, Session
 from voiceagent.settings import Settings
 from voiceagent.tools import CLOCK, Tool
 from voiceagent.turns import PastTurn
+from voiceagent.vad import TurnModel
 from voiceagent.websocket import LOOPBACK, Refusal, StarletteSocket, hello, origin_allowed, refuse
 
 _PACKAGED = Path(__file__).parent / "web"
@@ -47,13 +48,16 @@ HEADERS = {
 class Agent:
     """One server's application state and its WebSocket endpoint."""
 
-    def __init__(self, settings: Settings, tools: Sequence[Tool], log: RecordLog) -> None:
+    def __init__(
+        self, settings: Settings, tools: Sequence[Tool], log: RecordLog, turn_model: Callable[[], TurnModel] | None,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.log = log
         self.sessions = Sessions(settings)
         self.backends = Backends(settings, log)
         self.token = _access_token(settings)
         self._tools = tuple(tools) if settings.tools else ()
+        self._turn_model = turn_model
 
     async def websocket(self, websocket: WebSocket) -> None:
         """Serve ``/ws``."""
@@ -83,9 +87,13 @@ class Agent:
         former = await self.sessions.take_over(greeting.resume)
         name = former.name if former is not None else secrets.token_hex(6)
         past = former.past if former is not None else ()
+        settings = self.settings
+        if greeting.patience is not None:
+            settings = settings.model_copy(update={"patience": greeting.patience})
         session = Session(
-            name, StarletteSocket(websocket), self.settings, self.backends.stages,
-            Endpointer(endpoint_config(self.settings), self.backends.detector()),
+            name, StarletteSocket(websocket), settings, self.backends.stages,
+            Endpointer(EndpointConfig.from_settings(settings), self.backends.detector()),
+            turn_model=self._turn_model() if self._turn_model is not None else None,
             record=self.log.record, tools=self._tools, past=past,
             first_turn=former.next_turn if former is not None else 1,
         )  # fmt: skip
@@ -93,7 +101,7 @@ class Agent:
         kept = self.sessions.begin(session, token)
         ending = None
         try:
-            welcome = self._welcome(name, token, past, resumed=former is not None)
+            welcome = self._welcome(name, token, past, settings, resumed=former is not None)
             await websocket.send_text(welcome.model_dump_json())
             self.log.event("session_began", session=name, client=greeting.client, resumed=former is not None)
             ending = await session.run()
@@ -105,12 +113,14 @@ class Agent:
         finally:
             self.sessions.end(kept, token, ending)
 
-    def _welcome(self, name: str, token: str, past: Sequence[PastTurn], *, resumed: bool) -> protocol.Welcome:
-        settings = self.settings
+    def _welcome(
+        self, name: str, token: str, past: Sequence[PastTurn], settings: Settings, *, resumed: bool
+    ) -> protocol.Welcome:
         return protocol.Welcome(
             version=protocol.PROTOCOL_VERSION, session=name, resume_token=token, resumed=resumed,
             backend="local" if settings.is_local else "openai",
             models={"stt": settings.stt_model, "llm": settings.llm_model, "tts": settings.tts_model},
+            patience=settings.patience, barge_in=settings.barge_in,
             hints=list(self.backends.hints),
             history=[
                 {"turn": turn.number, "user": turn.user, "reply": turn.reply, "interrupted": turn.interrupted}
@@ -123,9 +133,16 @@ class Agent:
         return JSONResponse({"status": "ok", "version": __version__, "sessions": self.sessions.running})
 
 
-def create_app(settings: Settings, *, tools: Sequence[Tool] = (CLOCK,), log: RecordLog | None = None) -> Starlette:
-    """Return the application. `tools` are offered to the language model; `log` takes the records (default: stdout)."""
-    agent = Agent(settings, tools, log or RecordLog(settings))
+def create_app(
+    settings: Settings, *, tools: Sequence[Tool] = (CLOCK,), log: RecordLog | None = None,
+    turn_model: Callable[[], TurnModel] | None = None,
+) -> Starlette:  # fmt: skip
+    """Return the application.
+
+    `tools` are offered to the language model; `log` takes the records (default: stdout); `turn_model` makes for each
+    session a model that hears whether a turn is over (default: none, silence and words decide).
+    """
+    agent = Agent(settings, tools, log or RecordLog(settings), turn_model)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

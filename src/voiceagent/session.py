@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from voiceagent import protocol
+from voiceagent.acoustics import AcousticEnd
+from voiceagent.allowance import Allowance
 from voiceagent.attempts import Attempts
 from voiceagent.clockmap import ClockMap
 from voiceagent.conversation import Conversation
-from voiceagent.endpointing import Ears, EndpointConfig
+from voiceagent.endpointing import Ears
 from voiceagent.events import (
     AgentSays,
     CancelReply,
@@ -43,6 +45,7 @@ from voiceagent.events import (
     TextSubmitted,
     Tick,
     Tuned,
+    VoicePaused,
 )
 from voiceagent.microphone import Microphone
 from voiceagent.outbox import Outbox, Overflow
@@ -54,6 +57,7 @@ from voiceagent.states import Leaf
 from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
 from voiceagent.turns import PastTurn
+from voiceagent.vad import TurnModel
 
 INBOX_FACTS = 1024
 PING_S = 2.0
@@ -95,28 +99,13 @@ class Ending:
     resumable: bool
 
 
-class Allowance:
-    """A token bucket: `burst` at once and `per_s` on the average."""
-
-    def __init__(self, burst: float, per_s: float, now_us: int) -> None:
-        self._burst, self._per_s = burst, per_s
-        self._left, self._at_us = burst, now_us
-
-    def take(self, amount: float, now_us: int) -> bool:
-        """Take so much; False if it is not there."""
-        self._left = min(self._burst, self._left + (now_us - self._at_us) / 1e6 * self._per_s)
-        self._at_us = now_us
-        self._left -= amount
-        return self._left >= 0
-
-
 class Session:
     """One browser's session, from its accepted hello to its end."""
 
     def __init__(
         self, name: str, socket: Socket, settings: Settings, stages: Stages, ears: Ears,
         *, record: Callable[[str, TransitionRecord | TurnRecord], None], tools: Sequence[Tool] = (),
-        past: tuple[PastTurn, ...] = (), first_turn: int = 1,
+        past: tuple[PastTurn, ...] = (), first_turn: int = 1, turn_model: TurnModel | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self._socket = socket
@@ -144,6 +133,7 @@ class Session:
         )
         self._timeouts = Timeouts(settings.reply_timeout_s / 2, settings.stall_timeout_s)
         self._group: asyncio.TaskGroup
+        self._acoustics = AcousticEnd(turn_model, spawn=self._spawn, post=self._post)
         self._attempts = Attempts(self._outbox, make=self._attempt, spawn=self._spawn, post=self._post)
         self._pings: dict[int, int] = {}
         self._heard_us = self._now_us()  # the browser's last sign of life
@@ -338,6 +328,8 @@ class Session:
         self._frame_us = self._now_us()
         for fact in self._mic.frame(frame):
             self._post(fact)
+            if isinstance(fact, VoicePaused):
+                self._acoustics.ask(fact.speech_end_us, self._mic.recent_16k)
 
     def _take_message(self, message: Any) -> None:  # noqa: C901, PLR0912 - one line a message
         match message:
@@ -401,15 +393,3 @@ class Session:
                 self._post(Left("session_cap", protocol.Close.TIMEOUT, text, "Press Start for a new one."))
             elif self._mic.in_utterance and now_us - self._frame_us > settings.mic_timeout_s * 1e6:
                 self._end_speech()
-
-
-def endpoint_config(settings: Settings) -> EndpointConfig:
-    """Return what the endpointer needs of the settings."""
-    return EndpointConfig(
-        endpoint_ms=settings.endpoint_ms,
-        pause_ms=settings.pause_ms,
-        sound_ms=settings.sound_ms,
-        min_speech_ms=settings.min_speech_ms,
-        energy_margin_db=settings.energy_margin_db,
-        vad_threshold=settings.vad_threshold,
-    )

@@ -7,6 +7,8 @@ lengthens the pause for the rest of it, and no pause needs to be shorter than wh
 from collections import deque
 from enum import StrEnum
 
+from voiceagent.allowance import Allowance
+
 BACKOFF_US = 40_000
 """What a lost guess adds to the pause for the rest of its turn: it halves the waste, and every turn is still guessed at."""
 LONGEST_PAUSE_US = 300_000
@@ -58,22 +60,14 @@ class Budget:
         self._enabled = enabled
         self._pause_us = pause_us
         self._per_turn = per_turn
-        self._per_us = per_min / 60e6
-        self._burst = max(1.0, per_min / 4)
-        self._left = self._burst
-        self._at_us = now_us
+        self._allowance = Allowance(max(1.0, per_min / 4), per_min / 60, now_us)
         self._misses = 0  # of this turn
         self._partials = 0  # how often they were right of late
         self._makings: deque[int] = deque(maxlen=MAKINGS_KEPT)
 
     def take(self, tries: int, now_us: int) -> bool:
         """Take one guess out of the budget for a turn that had `tries` so far; False if there is none left."""
-        self._left = min(self._burst, self._left + (now_us - self._at_us) * self._per_us)
-        self._at_us = now_us
-        if not self._enabled or tries >= self._per_turn or self._left < 1:
-            return False
-        self._left -= 1
-        return True
+        return self._enabled and tries < self._per_turn and self._allowance.take_if_there(1, now_us)
 
     @property
     def pause_us(self) -> int:

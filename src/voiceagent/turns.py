@@ -89,10 +89,12 @@ class Turn:
     speech: bool = True  # False: a sound over a reply of which it is not known whether it is speech
     level_db: float | None = None  # how loud, compared with the caller's usual voice
     onset_us: int = 0  # of its last item's speech
+    trailing: bool = False  # it began over the last words of a reply that asked nothing
     farewell: str = ""  # why the session ends with it
     guess: Guess = Guess.NONE
     speculation: Speculation = field(default_factory=Speculation)
     wait: Wait | None = None  # the silence that ends it, as its words are now
+    end_probability: float | None = None  # what an acoustic model makes of the present pause
     filler: int = 0  # the epoch of what bridges the wait for its reply; 0: nothing is heard
     fillers: int = 0
     apologies: int = 0

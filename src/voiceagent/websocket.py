@@ -79,9 +79,7 @@ def origin_allowed(websocket: WebSocket, settings: Settings, *, token_needed: bo
     return urlsplit(origin).netloc == host
 
 
-async def hello(  # noqa: PLR0911 - one return a reason
-    websocket: WebSocket, settings: Settings, token: str | None
-) -> protocol.Hello | Refusal:
+async def hello(websocket: WebSocket, settings: Settings, token: str | None) -> protocol.Hello | Refusal:
     """Wait for the hello and check it. Raises `Gone`."""
     socket = StarletteSocket(websocket)
     reload = "Reload the page; if it happens again, the client does not speak this protocol."

@@ -9,7 +9,7 @@ from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
 from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttFailed
 from voiceagent.lexicon import echoes, same_words
-from voiceagent.playing import Playing
+from voiceagent.playing import QUESTION_MARKS, Playing
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import StageFault
 from voiceagent.turns import Turn
@@ -71,12 +71,12 @@ class Weighing(Playing):
             final = turn.ended and not turn.waits_for_words
             self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=final))
 
-    def _set_wait(self, turn: Turn, probability: float | None = None) -> None:
+    def _set_wait(self, turn: Turn) -> None:
         """In a pause: tell the ears which silence ends the turn, as far as its words are known."""
         if self._voice_onset_us is not None or turn.ended or turn.talk_key:
             return
         spoken_ms = (turn.voiced_us + turn.voicing_us) // 1000
-        wait = self._patience.wait(turn.text, spoken_ms=spoken_ms, probability=probability)
+        wait = self._patience.wait(turn.text, spoken_ms=spoken_ms, probability=turn.end_probability)
         if turn.wait != wait:
             turn.wait = wait
             self._out.append(EndpointAfter(wait.silence_ms * 1000))
@@ -85,7 +85,8 @@ class Weighing(Playing):
         """An acoustic model has looked at the present pause; a later one is none of its business."""
         turn = self._over if self._over is not None else self.turn
         if turn is not None and self._voice_onset_us is None and fact.speech_end_us == self._speech_end_us:
-            self._set_wait(turn, fact.probability)
+            turn.end_probability = fact.probability
+            self._set_wait(turn)
 
     # --------------------------------------------------------------------------------- late words
     def _late_words(self, turn: Turn) -> None:
@@ -184,7 +185,7 @@ class Weighing(Playing):
 
     def _answers_a_question(self) -> bool:
         reply = self._floor().reply
-        if reply is None or reply.total_samples is None or not reply.ledger.text.endswith(("?", "？")):
+        if reply is None or reply.total_samples is None or not reply.ledger.text.endswith(QUESTION_MARKS):
             return False
         return reply.total_samples - reply.heard_samples <= LAST_WORDS_SAMPLES
 
