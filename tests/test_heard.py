@@ -192,7 +192,19 @@ Go left, then right, then straight on until you see the church.
 Unfortunately the flight has been cancelled because of the weather; shall I look for another one?
 It was dark. It was cold. Nobody came.
 Yes, there is a pharmacy around the corner, right beside the bakery.
-The recipe calls for flour, sugar, butter, eggs, vanilla, and a little patience.""".splitlines()
+The recipe calls for flour, sugar, butter, eggs, vanilla, and a little patience.
+There are several restaurants near the station, and most of them are open until late.
+You could try turning it off and on again; that often helps.
+Honestly, I don't know, but I can find out for you.
+Your appointment with the dentist has been moved to Thursday afternoon.
+The museum is closed today, but the gallery next door is open.
+Elephants are the largest land animals, and they have an extraordinary memory.
+If you leave now, you will arrive just before the concert starts.
+Please hold the line while I check the availability.
+Learning an instrument takes discipline, curiosity, and a patient neighbour.
+We met at university, lost touch, and found each other again years later.
+I can set a timer, tell you a joke, or read you a story.
+Great question. The short answer is that it depends on temperature and pressure.""".splitlines()
 NUMBERS = """In 2026 the ticket costs $40, and from 2031 on $52.50.
 We meet at 10:30 on the 21st, in room 214 of building 7.
 About 3.5 million people, or 12% of them, came in 1998.
@@ -226,7 +238,7 @@ async def spoken(sentences, seed):
     await engines.start()
     made = []
     try:
-        for _ in range(16):
+        for _ in range(24):
             cutter, voice, speed = PhraseCutter(), rng.choice(["alloy", "echo", "nova"]), rng.choice([0.8, 1.0, 1.4])
             reply = " ".join(rng.sample(sentences, rng.randint(1, 4)))
             for text in cutter.feed(reply) + cutter.flush():
