@@ -14,11 +14,12 @@ from voiceagent.bench.reckoning import Answered, TwinLog, Waits, own_ms, spread,
 from voiceagent.caller import FRAME_BYTES, FRAME_S, Call
 
 WORDS = "how are you"  # half a second, without a silence inside
-PAUSING_SHARE = 4  # every so manieth turn has a pause in it
+PAUSES_EVERY = 4  # one turn in so many has a pause in it
 PAUSES_MS = range(260, 401, 20)  # whole frames
 DICTATION_S = 40
 PHRASE_S = 2.5  # of a dictation, between two pauses
 APART_S = 0.13  # the sessions must not all speak at once
+ANSWER_TIMEOUT_S = 12.0  # one turn without an answer must not take the time of ten
 LEAST_SHARE = 0.9  # of the turns must be answered for the figures to mean anything
 
 
@@ -26,7 +27,7 @@ class GapCall(Call):
     """A call that also keeps which turn each reply's first frame was for."""
 
     def __init__(self, url: str, utterances: Sequence[bytes]) -> None:
-        super().__init__(url, utterances)
+        super().__init__(url, utterances, timeout_s=ANSWER_TIMEOUT_S)
         self.replies: list[tuple[float, int]] = []
 
     def _frame(self, frame: protocol.ReplyFrame, now_s: float) -> None:
@@ -77,7 +78,7 @@ def _short(burst: bytes, turns: int, number: int, endpoint_ms: int) -> list[byte
     dice = random.Random(number)  # noqa: S311 - to be repeated, not to be secret
     said = [whole_frames(burst, FRAME_BYTES) for _ in range(turns)]
     if endpoint_ms >= PATIENT_MS:  # a shorter wait ends the turn in the pause
-        for turn in range(1 + number % PAUSING_SHARE, turns, PAUSING_SHARE):
+        for turn in range(1 + number % PAUSES_EVERY, turns, PAUSES_EVERY):
             said[turn] = whole_frames(burst + _silence(dice.choice(PAUSES_MS)) + burst, FRAME_BYTES)
     return said
 
