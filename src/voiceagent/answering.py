@@ -136,7 +136,9 @@ class Answering(Bookkeeping):
         early = self._budget.trusts_partials
         if any(item.final is None and not (early and item.streams) for item in turn.items):
             return  # a model that writes while one speaks has its words by the pause; any other has to finish first
-        if not self._lexicon.speculable(turn.text) or not self._budget.take(turn.speculation.tries, self._now_us):
+        if self._is_nothing(turn) or not self._lexicon.speculable(turn.text):
+            return
+        if not self._budget.take(turn.speculation.tries, self._now_us):
             return
         turn.speculation.tries += 1
         turn.guess_step(Step.START)

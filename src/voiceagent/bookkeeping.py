@@ -14,6 +14,7 @@ from voiceagent.states import Leaf, Position, Refused, Trigger, rulebook
 from voiceagent.timeline import Origin, Outcome
 from voiceagent.turns import Item, PastTurn, Reply, Turn
 
+A_COMPLETE_TURN = "That is all."
 CRACKLES = 3
 CRACKLES_US = 10_000_000
 """After so many false sounds in so much time a sound must be speech before it holds a reply."""
@@ -61,7 +62,7 @@ class Bookkeeping:
             lexicon=self._lexicon,
         )  # fmt: skip
         self._budget = Budget(
-            enabled=rules.speculate, pause_us=rules.pause_us, wait_us=rules.endpoint_us,
+            enabled=rules.speculate, pause_us=rules.pause_us, wait_us=self._usual_wait_us(),
             per_turn=rules.speculations_per_turn, per_min=rules.speculations_per_min, now_us=now_us,
         )  # fmt: skip
         self._pause_us = rules.pause_us  # what the ears were last told
@@ -113,6 +114,10 @@ class Bookkeeping:
                 )
             )  # fmt: skip
         return True
+
+    def _usual_wait_us(self) -> int:
+        """The silence that ends most turns: those whose words are complete."""
+        return self._patience.wait(A_COMPLETE_TURN, spoken_ms=1_000).silence_ms * 1000
 
     def _tell_pause(self) -> None:
         """Tell the ears after which pause a guess is worth its cost; over a reply the verdict wants the words at once."""

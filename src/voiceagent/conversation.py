@@ -212,6 +212,7 @@ class Conversation(Weighing):
 
     def _tuned(self, fact: Tuned) -> None:
         self._patience.dial = fact.patience
+        self._budget.wait_us = self._usual_wait_us()
 
     # ---------------------------------------------------------------------------- keys and typing
     def _talk_key(self, fact: TalkKey) -> None:
