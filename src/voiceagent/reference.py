@@ -15,7 +15,7 @@ from voiceagent.states import DEADLINES, TABLE, Leaf, Trigger, diagram
 ROOT = Path(__file__).parents[2]
 CLIENT = (
     protocol.Hello, protocol.Pong, protocol.Started, protocol.Played, protocol.Held, protocol.Flushed, protocol.Ended,
-    protocol.Text, protocol.PushToTalk, protocol.Mute, protocol.HangUp,
+    protocol.Text, protocol.PushToTalk, protocol.Mute, protocol.Tune, protocol.EchoTest, protocol.HangUp,
 )  # fmt: skip
 SERVER = (
     protocol.Welcome, protocol.Ping, protocol.State, protocol.Transcript, protocol.ReplyText, protocol.ReplyEnd,
