@@ -9,8 +9,10 @@ from voiceagent import protocol
 from voiceagent.conversation import Conversation
 from voiceagent.events import (
     CancelReply,
+    CommitItem,
     Effect,
     Fact,
+    FinalTranscript,
     FlushReply,
     HoldReply,
     OpenGate,
@@ -26,6 +28,9 @@ from voiceagent.events import (
     Send,
     StartFiller,
     StartReply,
+    SttFailed,
+    TextSubmitted,
+    VoiceOn,
 )
 from voiceagent.settings import Settings
 from voiceagent.simulation.loop import VirtualLoop
@@ -44,6 +49,7 @@ class EpochBook:
     epoch: int
     speculative: bool = False
     filler: bool = False
+    asks: str = ""  # the words that it is to answer
     ready: bool = False
     opened: bool = False
     cancelled: bool = False
@@ -55,6 +61,18 @@ class EpochBook:
     sent: int = 0  # samples
     made: int | None = None
     reported: int = 0  # samples heard, as far as the server was told
+
+
+@dataclass(slots=True, eq=False)
+class ItemBook:
+    """One piece of the user's audio at the STT."""
+
+    turn: int
+    committed: bool = False
+    final: bool = False  # its transcript came, or it failed
+    text: str | None = None
+    void: bool = False  # its audio was given again to another
+    ranges: list[tuple[int, int]] = field(default_factory=list)  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +102,16 @@ class Books:
         self.conversation: Conversation
         self.session: Any = None
         self.browser: Any = None
+        self.ears: Any = None
         self.clock_jumped = False
         self.stt_last = 0  # the step up to which the STT was given audio
-        self.stt_ranges: list[tuple[int, int]] = []
+        self.items: dict[int, ItemBook] = {}
+        self.words: dict[int, str] = {}  # of each turn, as the page was told
+        self.last_words = ""
+        self.typed: set[int] = set()  # turns with typed words
+        self.told_twice = False  # the present fact is the transcript of an item that has one
+        self.item_in_utterance = False  # an item was opened since speech began
+        self.passed_over = False  # a voice was taken for somebody else's
         self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
         self.leaf = "listening"
         self._failed: set[int] = set()
@@ -121,6 +146,10 @@ class Books:
         self.fact = fact
         self.entries.append((self.loop.now_us, "<", fact))
         match fact:
+            case VoiceOn():
+                self.item_in_utterance = self.passed_over = False
+            case FinalTranscript(number, text) | SttFailed(number, text):
+                self._note_words(number, text if isinstance(fact, FinalTranscript) else None)
             case ReplyReady(epoch):
                 self.book(epoch).ready = True
             case ReplyPhrase(epoch, text, first_sample):
@@ -137,21 +166,31 @@ class Books:
                 elif kind == "ended":
                     book.held = False  # there is nothing more of it to be held
 
-    def _note_effect(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
+    def _note_words(self, number: int, text: str | None) -> None:
+        item = self.items.get(number)
+        self.told_twice = item is not None and item.final
+        if item is not None and not item.final:
+            item.final, item.text = True, text
+
+    def _note_effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line an effect
         self.entries.append((self.loop.now_us, ">", effect))
         match effect:
             case StartReply(turn, epoch):
                 self.check("start", effect)
-                self.epochs[epoch] = EpochBook(turn, epoch, speculative=effect.speculative)
+                asks = effect.messages[-1]["content"] if effect.messages else ""
+                self.epochs[epoch] = EpochBook(turn, epoch, speculative=effect.speculative, asks=asks)
                 EPOCH.set(epoch)  # the tasks of the attempt are made in this context
             case StartFiller(turn, epoch):
                 self.check("start", effect)
                 self.epochs[epoch] = EpochBook(turn, epoch, filler=True)
                 EPOCH.set(epoch)
             case PromoteReply(_, epoch):
+                self.check("promote", self.book(epoch))
                 self.book(epoch).speculative = False
-            case OpenItem(again=True):
-                self.stt_last = 0
+            case OpenItem(turn, number, _, again):
+                self._open_item(turn, number, again=again)
+            case CommitItem(_, number):
+                self.items[number].committed = True
             case OpenGate(_, epoch):
                 self.check("gate", self.book(epoch))
                 self.book(epoch).opened = True
@@ -170,11 +209,37 @@ class Books:
                 self.check("step", step)
                 self.steps.append(step)
                 self.leaf = step.target
+                self.passed_over |= step.reason == "side speech"
             case Record(TurnRecord() as turn):
                 self.check("turn", turn)
                 self.turns[turn.turn] = turn
             case Send(message):
+                self._note_told(message)
                 self.check("tell", message)
+
+    def _open_item(self, turn: int, number: int, *, again: bool) -> None:
+        if again:
+            for item in reversed(self.items.values()):
+                if not item.void:
+                    item.void = True
+                    break
+            self.stt_last = 0
+        self.items[number] = ItemBook(turn)
+        self.item_in_utterance = True
+
+    def _note_told(self, message: protocol.Message) -> None:
+        if isinstance(message, protocol.Transcript):
+            self.words[message.turn] = self.last_words = message.text
+            if isinstance(self.fact, TextSubmitted):
+                self.typed.add(message.turn)
+
+    def turn_of(self, number: int) -> int:
+        """The turn that one was joined to, or itself."""
+        record = self.turns.get(number)
+        while record is not None and record.outcome == "reopened" and record.parent is not None:
+            number = record.parent
+            record = self.turns.get(number)
+        return number
 
     def book(self, epoch: int) -> EpochBook:
         """The book of an epoch; one that nobody started is a violation."""
@@ -191,6 +256,7 @@ class Books:
     # ------------------------------------------------------------------------------ the socket and the browser
     def sent(self, message: Any) -> None:
         """The server sends."""
+        self.check("send", message)
         if isinstance(message, protocol.ReplyFrame):
             self.entries.append((self.loop.now_us, "~", message))
             self.check("frame", message)
@@ -214,6 +280,11 @@ class Books:
     def stt_audio(self, item: int, ranges: list[tuple[int, int]], samples: int) -> None:
         """The STT got audio."""
         self.check("stt", (item, ranges, samples))
+        spans = self.items[item].ranges
+        if spans and spans[-1][1] >= ranges[0][0] >= spans[-1][0]:
+            spans[-1] = (spans[-1][0], ranges[0][1])
+            ranges = ranges[1:]
+        spans += ranges
 
     def tts_request(self, epoch: int, text: str) -> None:
         """Speech was asked for."""

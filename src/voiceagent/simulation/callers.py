@@ -71,7 +71,13 @@ class Caller:
 
     def say(self, text: str, label: Label = "speech", **more: Any) -> Segment:
         """Begin to say something now."""
-        segment = utter(label, text, self._now, self.draw, **{"notice": self.draw.randrange(6, 20), **more})
+        segment = utter(
+            label,
+            text,
+            self._now,
+            self.draw,
+            **{"notice": self.draw.randrange(6, 20), "late": self.draw.randrange(11), **more},
+        )
         self._note(f"{label}: {text!r} until {segment.end * STEP_MS}")
         return self.timeline.add(segment)
 

@@ -25,6 +25,9 @@ class ScriptedEars:
 
     def __init__(self, timeline: Timeline, *, pause_ms: int, endpoint_ms: int, sound_ms: int) -> None:
         self.samples = 0
+        self.utterance = (0, 0)  # the steps of the last one, from its sound's beginning on
+        self.torn = False  # a part of it never came: the microphone was off
+        self._onset_step = 0
         self._timeline = timeline
         self._usual_endpoint_ms = endpoint_ms
         self._endpoint_ms = endpoint_ms
@@ -74,6 +77,7 @@ class ScriptedEars:
         del echo_dbfs
         count = len(pcm) // (STEP_SAMPLES * 2)
         first = step_of(pcm, 0, self._step)
+        self.torn |= first != self._step
         self._step = first + count
         sounds = self._timeline.within(first, first + count)
         if not sounds and not self._in_utterance and not self._loud:
@@ -84,7 +88,11 @@ class ScriptedEars:
             self.samples += STEP_SAMPLES
             heard = [sound for sound in sounds if sound.start <= step < sound.end]
             if self._in_utterance:
-                proposals += self._voiced_step(heard) if heard else self._silent_step()
+                if heard:
+                    self.utterance = (self.utterance[0], step + 1)
+                    proposals += self._voiced_step(heard)
+                else:
+                    proposals += self._silent_step()
             else:
                 proposals += self._before_speech(step, heard)
         return proposals
@@ -93,6 +101,10 @@ class ScriptedEars:
     @property
     def _dbfs(self) -> float:
         return USUAL_DBFS + self._level_db
+
+    def speech(self, first: int, last: int) -> list[Segment]:
+        """The sounds of these steps that can be heard as speech."""
+        return [sound for sound in self._timeline.within(first, last) if sound.notice is not None]
 
     def _before_speech(self, step: int, heard: list[Segment]) -> list[Proposal]:
         if not heard:
@@ -105,7 +117,8 @@ class ScriptedEars:
             self.reset()
             return [SoundOff(self.samples, ended)] if sounding else []
         if not self._loud:
-            self._onset = self.samples - STEP_SAMPLES
+            self._onset, self._onset_step = self.samples - STEP_SAMPLES, step
+            self.torn = False
         self._loud += 1
         self._missed = 0
         proposals: list[Proposal] = []
@@ -118,7 +131,10 @@ class ScriptedEars:
         if speech is not None:
             self._in_utterance, self._paused, self._sounding = True, False, False
             self._voiced, self._last_voiced, self._level_db = self._loud, self.samples, speech.level_db
-            proposals.append(VoiceOn(self.samples, self._onset))
+            self.utterance = (self._onset_step, step + 1)
+            # The onset is found late, by less than the pre-roll.
+            late = min(speech.late * STEP_SAMPLES, self.samples - self._onset)
+            proposals.append(VoiceOn(self.samples, self._onset + late))
         return proposals
 
     def _voiced_step(self, heard: list[Segment]) -> list[Proposal]:

@@ -1,43 +1,16 @@
-"""What must hold in every session, each as one small function that names the rule it enforces and says what is wrong."""
+"""What must hold of the machine, of every reply and its gate, and of the session's end: each rule one small function."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from voiceagent import events, protocol
 from voiceagent.simulation.books import Books, EpochBook
+from voiceagent.simulation.checks import on
 from voiceagent.simulation.playback import Track
 from voiceagent.states import TABLE, Leaf
-from voiceagent.timeline import TransitionRecord, TurnRecord
+from voiceagent.timeline import TransitionRecord
 
-Check = Callable[[Books, Any], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """One rule: its name, where it is written, and the check, which returns what is wrong."""
-
-    name: str
-    rule: str
-    check: Check
-
-
-CHECKS: dict[str, list[Invariant]] = {}
-"""The invariants by the occasion on which they are checked."""
 ROWS = {(leaf.value, trigger.value): (target or leaf).value for leaf, trigger, target in TABLE}
-WORDS_OFF = 2
-GROWING_OFF = 0.25
-"""Of a phrase whose audio is not all there its pace is a guess."""
-
-
-def on(occasion: str, rule: str) -> Callable[[Check], Check]:
-    """Put a function among the invariants of an occasion."""
-
-    def put(check: Check) -> Check:
-        CHECKS.setdefault(occasion, []).append(Invariant(check.__name__, rule, check))
-        return check
-
-    return put
 
 
 # ------------------------------------------------------------------------------------------ the machine
@@ -132,11 +105,21 @@ def _gave_up(books: Books, book: EpochBook) -> bool:
     return book.turn in books.turns
 
 
+@on("start", "PEERS 4: starting a reply is legal in one state")
+def starts_where_it_may(books: Books, effect: Any) -> str | None:
+    """A reply is started in thinking, an early one in a pause of the user's turn."""
+    speculative = isinstance(effect, events.StartReply) and effect.speculative
+    wanted = Leaf.TRANSCRIBING_OPEN.value if speculative else Leaf.THINKING.value
+    return None if books.leaf == wanted else f"epoch {effect.epoch} was started in {books.leaf}"
+
+
 @on("gate", "DESIGN: the gate")
 def opens_for_what_is_there(books: Books, book: EpochBook) -> str | None:
     """The gate opens for an epoch that has audio, was not dropped, and is no speculation any more."""
     if not book.ready:
         return f"epoch {book.epoch} has no audio"
+    if books.leaf != Leaf.SPEAKING.value:
+        return f"the gate opens for epoch {book.epoch} in {books.leaf}"
     if book.cancelled or book.flushed_us is not None:
         return f"epoch {book.epoch} was dropped"
     if book.speculative:
@@ -243,6 +226,17 @@ def stale_facts_do_nothing(books: Books, fact: events.Fact) -> str | None:
     return f"epoch {epoch} was dropped, and {type(fact).__name__} of it led to {type(books.effects[0]).__name__}"
 
 
+@on("fact", "PEERS 18, FAULTS F17: no silent end")
+def an_empty_reply_is_told(books: Books, fact: events.Fact) -> str | None:
+    """A reply without a sample has a consequence at once."""
+    if not isinstance(fact, events.ReplyDone) or fact.samples or books.effects:
+        return None
+    book = books.epochs[fact.epoch]
+    if book.cancelled or book.filler or books.failed(fact.epoch):
+        return None
+    return f"epoch {fact.epoch} is empty, and nothing follows"
+
+
 @on("after", "DESIGN: hold, then verdict; PEERS 7")
 def holds_are_resolved(books: Books, _: None) -> str | None:
     """Outside a barge-in over speaking nothing is held."""
@@ -252,90 +246,6 @@ def holds_are_resolved(books: Books, _: None) -> str | None:
     for book in list(books.epochs.values())[-3:]:
         if book.held and not book.cancelled and book.turn not in books.turns:
             return f"epoch {book.epoch} is still held in {leaf}"
-    return None
-
-
-# ------------------------------------------------------------------------------------------ turns and history
-@on("turn", "METRICS: one terminal record per turn")
-def one_last_word(books: Books, turn: TurnRecord) -> str | None:
-    """A turn ends once."""
-    return f"turn {turn.turn} has a second record" if turn.turn in books.turns else None
-
-
-@on("turn", "METRICS: segments tile the gap; PEERS 19: no negative latency")
-def gap_is_tiled(books: Books, turn: TurnRecord) -> str | None:
-    """The segments sum to the gap, and nothing is negative."""
-    gap = turn.gap
-    if gap is None:
-        return None
-    if min(gap.segments_us.values(), default=0) < 0 or gap.hidden_us < 0:
-        return f"turn {turn.turn} has a negative segment: {gap.segments_us}"
-    if sum(gap.segments_us.values()) - gap.gap_us != gap.residual_us:
-        return f"turn {turn.turn}: the segments and the residual do not sum to the gap"
-    if not books.clock_jumped and (gap.residual_us or gap.gap_us < 0):
-        return f"turn {turn.turn}: gap {gap.gap_us}, residual {gap.residual_us}"
-    return None
-
-
-@on("turn", "PEERS 18: completed means heard")
-def completed_is_heard(books: Books, turn: TurnRecord) -> str | None:
-    """A turn that is called completed was played to its last sample."""
-    if turn.outcome not in {"completed", "resumed"}:
-        return None
-    played = books.browser.playback.played.get(turn.epoch, 0)
-    made = books.book(turn.epoch).made
-    return None if made and played >= made else f"turn {turn.turn}: {played} of {made} samples were heard"
-
-
-@on("after", "DESIGN 6: history = heard; PEERS 14")
-def history_is_what_was_heard(books: Books, _: None) -> str | None:
-    """What is remembered of a reply is what was played of it, give or take two words."""
-    past = books.conversation.past
-    if len(past) and (not books.past_seen or past[-1] is not books.past_seen[-1]):
-        known = {id(turn) for turn in books.past_seen}
-        fresh = [turn for turn in past if id(turn) not in known]
-        books.past_seen = tuple(past)
-        for turn in fresh:
-            if wrong := _misremembered(books, turn):
-                return wrong
-    return None
-
-
-def _misremembered(books: Books, turn: Any) -> str | None:
-    record = books.turns.get(turn.number)
-    if not turn.reply or record is None:
-        return None
-    book = books.book(record.epoch)
-    if not book.opened or book.filler:
-        return f"turn {turn.number} remembers words of epoch {book.epoch}, whose gate was never opened"
-    told = books.voice.heard_words(book.phrases, book.reported)
-    played = books.voice.heard_words(book.phrases, books.browser.playback.played.get(book.epoch, 0))
-    words, off = len(turn.reply.split()), words_off(books, book)
-    if told - off <= words <= played + off:
-        return None
-    return f"turn {turn.number} remembers {words} words, {played} were played ({told} as reported)"
-
-
-def words_off(books: Books, book: EpochBook) -> float:
-    """How many words the ledger may be wrong by: two, and more in a phrase whose length nobody could know yet."""
-    if books.voice.tells_words or book.made is not None or not book.phrases:
-        return WORDS_OFF
-    text, first = book.phrases[-1]
-    return WORDS_OFF + GROWING_OFF * books.voice.heard_words([(text, 0)], max(0, book.reported - first))
-
-
-# ------------------------------------------------------------------------------------------ audio in, memory
-@on("stt", "PEERS 17 and 22: no sample to the STT twice")
-def heard_once(books: Books, what: tuple[int, list[tuple[int, int]], int]) -> str | None:
-    """Audio goes to the STT in its order, and none of it twice."""
-    item, ranges, _ = what
-    last = books.stt_last
-    for first, after in ranges:
-        if first < last - 1:  # a step may be cut in two
-            return f"item {item} gets step {first} after {last - 1}"
-        last = max(last, after)
-        books.stt_ranges.append((first, after))
-    books.stt_last = last
     return None
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from voiceagent import outbox
 from voiceagent.session import Ending, Session
-from voiceagent.simulation import draws
+from voiceagent.simulation import draws, hearing, invariants
 from voiceagent.simulation.books import Books, Violation
 from voiceagent.simulation.browser import Browser
 from voiceagent.simulation.callers import Caller, hush, live
+from voiceagent.simulation.checks import CHECKS
 from voiceagent.simulation.ears import ScriptedEars
-from voiceagent.simulation.invariants import CHECKS, longest_s
 from voiceagent.simulation.loop import START_US, Stuck, VirtualLoop
 from voiceagent.simulation.script import Timeline
 from voiceagent.simulation.stages import ScriptedModel, ScriptedVoice, stages
@@ -20,6 +20,7 @@ from voiceagent.simulation.telling import Entry
 from voiceagent.states import Leaf
 from voiceagent.tools import Tool
 
+REGISTERED = (hearing, invariants)  # importing them put their rules into the register
 FRAME_SAMPLES = 2_400  # 100 ms a reply frame, as the protocol allows; the product's own are shorter
 END_S = 1.0
 
@@ -95,7 +96,7 @@ class World:
         browser.on_clock = lambda: setattr(books, "clock_jumped", True)
         plan = draws.backends(draw)
         ports, model, speech = stages(timeline, plan, voice, draw, seen=books, loop=loop)
-        ears = ScriptedEars(
+        ears = books.ears = ScriptedEars(
             timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms, sound_ms=settings.sound_ms
         )  # fmt: skip
         session = Session(
@@ -145,7 +146,7 @@ class World:
 
     async def _await_quiet(self, running: "asyncio.Task[Ending]", books: Books, caller: Caller) -> None:
         """A caller who goes quiet finds the agent listening again, or is told that it is over."""
-        limits = longest_s(books)
+        limits = invariants.longest_s(books)
         bound_s = sum(limit or 0.0 for leaf, limit in limits.items() if leaf != "listening") + 60.0
         end_us = self._loop.now_us + round(bound_s * 1e6)
         while not running.done() and books.conversation.leaf is not Leaf.LISTENING:

@@ -29,7 +29,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One sound. `notice` is after how many steps the detector hears it as speech; None: never."""
+    """One sound. `notice` is after how many steps the detector hears it as speech; None: never.
+
+    It takes the onset for so much later than it was (`late`, in steps).
+    """
 
     label: Label
     start: int
@@ -37,6 +40,7 @@ class Segment:
     words: tuple[Word, ...] = ()
     level_db: float = 0.0
     notice: int | None = 9
+    late: int = 0
 
 
 class Timeline:

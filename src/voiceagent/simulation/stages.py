@@ -262,7 +262,7 @@ class ScriptedVoice:
                 if fault == 3 and at > size // 2:
                     raise StageError("tts", "connection", "Text to speech broke off.", retryable=True)
                 await asyncio.sleep(wait_s)
-            yield loud(min(chunk, size - at))
+            yield loud(min(chunk, size - at), at % 2)
             at += chunk
             while marks and marks[0].end_sample * 2 <= at:
                 yield marks.popleft()
@@ -275,9 +275,9 @@ class ScriptedVoice:
 
 
 @cache
-def loud(size: int) -> bytes:
-    """So many bytes of audio that can be heard."""
-    return (b"\x00\x20" * (size // 2 + 1))[:size]
+def loud(size: int, odd: int) -> bytes:
+    """So many bytes of audio that can be heard; `odd`: from the second byte of a sample on."""
+    return (b"\x00\x20" * (size // 2 + 2))[odd : odd + size]
 
 
 async def nothing() -> None:
