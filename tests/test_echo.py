@@ -5,15 +5,15 @@ import pytest
 
 from voiceagent.audio import RATE_HZ, SILENCE_DBFS
 from voiceagent.echo import KEPT_BINS, MARGIN_DB, START_GAIN_DB, EchoGate
-from voiceagent.twin.scripted import tone
 
 S = 1_000_000
 MS = 1_000
 
 
 def reply(ms):
-    """Audio at -20 dBFS."""
-    return tone(ms * RATE_HZ // 1000)
+    """A tone of 1 kHz at -20 dBFS."""
+    at = np.arange(ms * RATE_HZ // 1000) / RATE_HZ
+    return (32768 * 0.1 * 2**0.5 * np.sin(2000 * np.pi * at)).astype("<i2").tobytes()
 
 
 def play(gate, from_us, ms, mic_dbfs=None, frame_ms=40):

@@ -9,12 +9,12 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceagent.audio import RATE_HZ, SILENCE_DBFS, levels_dbfs
+from voiceagent.audio import SILENCE_DBFS
+from voiceagent.vad import STEP_MS, step_levels_dbfs
 
 Levels = NDArray[np.float32]
 
-BIN_US = 10_000
-BIN_SAMPLES = RATE_HZ * BIN_US // 1_000_000
+BIN_US = STEP_MS * 1000
 KEPT_BINS = 600  # 6 s
 EARLY_BINS, LATE_BINS = 2, 25
 """What is meant for a moment may be heard from 20 ms before it, by an error of the clocks, to 250 ms after it: the network,
@@ -55,7 +55,7 @@ class EchoGate:
     # ------------------------------------------------------------------------------ what is played
     def playing(self, at_us: int, pcm: bytes) -> None:
         """Take in reply audio that reaches the speaker at `at_us`."""
-        self._put(at_us // BIN_US, levels_dbfs(np.frombuffer(pcm, dtype="<i2"), BIN_SAMPLES))
+        self._put(at_us // BIN_US, step_levels_dbfs(np.frombuffer(pcm, dtype="<i2")))
         self._attentive = True
 
     def silent(self, at_us: int) -> None:

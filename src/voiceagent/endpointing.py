@@ -12,11 +12,10 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from voiceagent.audio import SILENCE_DBFS, Decimator, Samples, levels_dbfs, ms_to_samples
+from voiceagent.audio import SILENCE_DBFS, Decimator, Samples, ms_to_samples
 from voiceagent.settings import Settings
-from voiceagent.vad import DETECTOR_SAMPLES, STEP_MS, EnergyGate, SpeechDetector
+from voiceagent.vad import DETECTOR_SAMPLES, STEP, STEP_MS, EnergyGate, SpeechDetector, step_levels_dbfs
 
-STEP = ms_to_samples(STEP_MS)
 DETECTOR_STEP = DETECTOR_SAMPLES * STEP_MS // 32  # a step at the judge's rate
 GAP_STEPS = 2  # a sound may break off for so long and still be one
 QUIET_STEPS = 10  # a consonant may be silent for so long; then the sound is over
@@ -197,7 +196,7 @@ class Endpointer:
         if self._judge is not None:
             self._judge.take(samples[:whole])
         proposals: list[Proposal] = []
-        for level in levels_dbfs(samples[:whole], STEP).tolist():
+        for level in step_levels_dbfs(samples[:whole]).tolist():
             expected = SILENCE_DBFS
             if echo_dbfs is not None and level >= self._gate.threshold_dbfs:  # else it does not matter
                 expected = echo_dbfs(self._at)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from voiceagent.audio import RATE_HZ, SILENCE_DBFS, Decimator, Samples, levels_dbfs, samples_to_us, us_to_samples
+from voiceagent.audio import RATE_HZ, SILENCE_DBFS, Decimator, Samples, samples_to_us, us_to_samples
 from voiceagent.clockmap import ClockMap
-from voiceagent.echo import BIN_SAMPLES, EchoGate
+from voiceagent.echo import EchoGate
 from voiceagent.endpointing import Ears, Endpoint, Loudness, Pause, Proposal, Resumed, SoundOff, SoundOn, VoiceOn
 from voiceagent.events import Fact, VoiceEnded, VoiceLevel, VoicePaused, VoiceResumed
 from voiceagent.events import SoundOff as SoundEnded
@@ -18,6 +18,7 @@ from voiceagent.events import SoundOn as SoundBegan
 from voiceagent.events import VoiceOn as VoiceBegan
 from voiceagent.protocol import MicFrame
 from voiceagent.stages.ports import SpeechToText
+from voiceagent.vad import step_levels_dbfs
 
 KEPT_SAMPLES = RATE_HZ * 8
 """How much audio is kept: to begin an item with (pre-roll, and speech that was noticed late), and for a model of turns."""
@@ -79,7 +80,7 @@ class Microphone:
         if self._echo is None or spoken_us >= self._silent_from_us + PLAYED_TAIL_US:
             return self._ears.feed(pcm)
         proposals = self._ears.feed(pcm, self._echo_dbfs)
-        self._echo.heard(spoken_us, levels_dbfs(np.frombuffer(pcm, dtype="<i2"), BIN_SAMPLES))
+        self._echo.heard(spoken_us, step_levels_dbfs(np.frombuffer(pcm, dtype="<i2")))
         return proposals
 
     def _echo_dbfs(self, sample: int) -> float:

@@ -28,6 +28,8 @@ Wave = NDArray[np.float32]
 FRAME = ms_to_samples(20)
 CALLER_DBFS, PLAYBACK_DBFS, ROOM_DBFS = -26.0, -20.0, -75.0
 ECHO_LATE_MS = 120
+ROOM_S = 5
+LOWEST_HZ = 40  # a microphone's
 STOP_MS = 60  # from the word to be silent to silence
 QUANTILES = (5, 25, 50, 75, 90, 95, 99)
 CONDITIONS = {
@@ -72,10 +74,10 @@ async def _speak(texts: list[tuple[str, str, float]]) -> list[Wave]:
     engines = LocalEngines()
     await engines.start()
     try:
-        spoken = []
+        spoken: list[Wave] = []
         for text, voice, speed in texts:
             pcm = b"".join([chunk async for chunk in engines.speak(text, voice, speed)])
-            spoken.append(np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768)
+            spoken.append(np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(32768))
         return spoken
     finally:
         await engines.aclose()
@@ -101,11 +103,13 @@ def utterances() -> tuple[list[_Utterance], Wave]:
 
 
 def pink(samples: int, dbfs: float, rng: np.random.Generator) -> Wave:
-    """Return noise with as much power in each octave."""
+    """Return noise with as much power in each octave, as far down as a microphone takes it."""
     spectrum = np.fft.rfft(rng.normal(size=samples))
-    spectrum /= np.sqrt(np.maximum(1, np.arange(spectrum.size)))
+    hz = np.arange(spectrum.size) * RATE_HZ / samples
+    spectrum *= (hz > LOWEST_HZ) / np.sqrt(np.maximum(LOWEST_HZ, hz))
     noise = np.fft.irfft(spectrum, samples)
-    return (noise * 10 ** (dbfs / 20) / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    scaled: Wave = (noise * 10 ** (dbfs / 20) / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    return scaled
 
 
 class _NoStt:
@@ -174,6 +178,9 @@ def listen(
     rng, heard = np.random.default_rng(seed), _Heard()
     room = Room(agent, echo_db)
     noise_dbfs = ROOM_DBFS if snr_db is None else CALLER_DBFS - snr_db
+    quiet = pink(ROOM_S * RATE_HZ, noise_dbfs, rng)
+    for at in range(0, ROOM_S * RATE_HZ, FRAME):  # the ears get to know the room
+        room.frame(quiet[at : at + FRAME])
     for utterance in callers:
         before = ms_to_samples(2000) + int(rng.integers(0, ms_to_samples(500)))
         size = -(-(before + utterance.wave.size + ms_to_samples(1200)) // FRAME) * FRAME
@@ -183,7 +190,7 @@ def listen(
         came: list[tuple[int, Any]] = []
         for at in range(0, size, FRAME):
             came += [(room.now, fact) for fact in room.frame(wave[at : at + FRAME])]
-        early = ms_to_samples(40)  # a fricative before the onset that we define
+        early = ms_to_samples(150)  # a fricative before the onset as we define it
         heard.sound_ms.append(_first(came, SoundOn, onset, early))
         heard.voice_ms.append(_first(came, VoiceOn, onset, early))
         heard.pause_ms.append(_first(came, VoicePaused, end, early))
@@ -229,3 +236,4 @@ def measure() -> dict[str, dict[str, dict[str, float]]]:
 
 if __name__ == "__main__":
     json.dump(measure(), sys.stdout, indent=1)
+    sys.stdout.write("\n")
