@@ -5,6 +5,7 @@ import pytest
 
 from voiceagent.audio import RATE_HZ
 from voiceagent.bench import ears as bench
+from voiceagent.ear_delays import DELAYS_MS, MISSED, QUANTILES
 from voiceagent.endpointing import LEVEL_STEPS, Endpoint, EndpointConfig, Endpointer, SoundOff, SoundOn, VoiceOn
 from voiceagent.twin import LocalEngines
 from voiceagent.vad import Silero
@@ -112,3 +113,12 @@ def test_how_late_a_sound_is_told(said, snr_db, echo_db, p95_ms):
 def test_the_echo_holds_nothing(said, echo_db):
     """The agent who speaks to nobody for 30 s is held by its own echo at most once."""
     assert bench.false_holds_per_min(said[1], echo_db, minutes=0.5) <= 2
+
+
+def test_the_measured_delays_are_delays():
+    """What others draw from has the conditions of the benchmark, and its quantiles rise."""
+    assert set(DELAYS_MS) == set(MISSED) == {*bench.CONDITIONS, "echo"}
+    for delays in DELAYS_MS.values():
+        for quantiles in delays.values():
+            assert len(quantiles) == len(QUANTILES) == len(bench.QUANTILES)
+            assert list(quantiles) == sorted(quantiles)

@@ -221,17 +221,23 @@ def summary(delays_ms: list[float | None]) -> dict[str, float]:
 
 
 def measure() -> dict[str, dict[str, dict[str, float]]]:
-    """Return the delays of every condition."""
+    """Return the delays of every condition, and of the echoes together."""
     callers, agent = utterances()
     table: dict[str, dict[str, dict[str, float]]] = {}
+    echoes = _Heard()
     for name, (snr_db, echo_db) in CONDITIONS.items():
         heard = listen(callers, agent, snr_db, echo_db)
-        table[name] = {
-            "sound": summary(heard.sound_ms), "voice": summary(heard.voice_ms), "pause": summary(heard.pause_ms),
-        }  # fmt: skip
+        table[name] = _table(heard)
         if echo_db is not None:
+            echoes.sound_ms += heard.sound_ms
+            echoes.voice_ms += heard.voice_ms
+            echoes.pause_ms += heard.pause_ms
             table[name]["holds"] = {"per_min": false_holds_per_min(agent, echo_db)}
-    return table
+    return table | {"echo": _table(echoes)}
+
+
+def _table(heard: _Heard) -> dict[str, dict[str, float]]:
+    return {"sound": summary(heard.sound_ms), "voice": summary(heard.voice_ms), "pause": summary(heard.pause_ms)}
 
 
 if __name__ == "__main__":
