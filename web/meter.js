@@ -17,7 +17,6 @@ const ECHO_SHARE = 0.9;
 const FIRST_FLOOR_DBFS = -60;
 const FIRST_ECHO_DB = -6; // until 0.5 s of a reply were heard
 const LEARN_STEPS = 50;
-const DOUBTFUL_STEPS = 4; // a sound over the reply is a person rather than its echo: one step in so many is learnt from
 
 /** The last 4 s of levels, counted in bins of 1 dB, so that any percentile is found without sorting or allocating. */
 class Levels {
@@ -65,7 +64,6 @@ export class Meter {
     this.run = 0; // loud steps in a row
     this.quiet = 0; // steps in a row that were not
     this.noticed = false; // this sound
-    this.doubtful = 0;
   }
 
   /**
@@ -107,7 +105,8 @@ export class Meter {
     if (playing > SILENT_DB) threshold = Math.max(threshold, playing + this.echoDb + ECHO_MARGIN_DB);
     this.loud = db >= threshold - (this.loud ? HYSTERESIS_DB : 0);
     this.floor.add(db);
-    if (playing > SILENT_DB && (!this.noticed || ++this.doubtful % DOUBTFUL_STEPS === 0)) this.echo.add(db - playing);
+    // A sound that was noticed is a person rather than the echo. If it is the echo, its beginnings are enough to learn from.
+    if (playing > SILENT_DB && !(this.noticed && this.loud)) this.echo.add(db - playing);
     if (!this.loud) {
       this.run = 0;
       if (++this.quiet >= QUIET_STEPS) this.noticed = false;

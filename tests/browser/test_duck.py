@@ -256,6 +256,12 @@ async ([gains, steps]) => {
 """
 
 
+def test_a_person_is_no_echo(page):
+    """However long somebody speaks over the reply, it is not learnt as its echo: the next sound is noticed as well."""
+    found = meter(page, (200, QUIET, -20), (300, LOUD, -20), (10, QUIET, -20), (300, LOUD, -20))
+    assert found["noticed"] == [204, 514]
+
+
 @pytest.mark.parametrize("gain_db", [-40, -20, -10, 0])
 def test_the_reply_does_not_soften_itself(page, gain_db):
     """Speech that comes back as an echo for a minute is noticed at most once, in its first second included."""

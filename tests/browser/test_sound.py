@@ -170,6 +170,7 @@ def test_a_filler(listening):
     peer.send(protocol.Hold(**EPOCH))
     page.wait(lambda: peer.said("held"))
     assert page.page.inner_text("#state") == "thinking"
+    assert page.page.locator(".said").count() == 0
     peer.send(protocol.Resume(**EPOCH), protocol.Flush(**EPOCH))
     peer.reply(1, 2, pcm[:4800].tobytes())
     peer.send(

@@ -122,7 +122,7 @@ class Playback extends AudioWorkletProcessor {
     else if (message.type === "resume" && mine && (this.fading === "" || this.fading === "hold")) {
       this.fading = "";
       this.held = false;
-      this.ducked = 0;
+      this.ducked = 0; // the server has decided
     } else if (message.type === "reply_end" && mine) {
       this.total = message.samples;
     }
@@ -146,7 +146,6 @@ class Playback extends AudioWorkletProcessor {
    * @param {boolean} mine Whether its epoch is the one that plays.
    */
   hold(message, mine) {
-    if (mine) this.ducked = 0; // the server has taken over
     if (mine && (this.fading === "flush" || this.fading === "reset")) return; // it is going anyway
     if (mine && this.audible) this.fading = "hold";
     else {
