@@ -209,7 +209,7 @@ class Books:
                 self.check("step", step)
                 self.steps.append(step)
                 self.leaf = step.target
-                self.passed_over |= step.reason == "side speech"
+                self.passed_over |= step.reason == "side speech" or step.trigger == "too_long"
             case Record(TurnRecord() as turn):
                 self.check("turn", turn)
                 self.turns[turn.turn] = turn

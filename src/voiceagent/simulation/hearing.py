@@ -77,7 +77,8 @@ def _misremembered(books: Books, turn: Any) -> str | None:
 
 def words_off(books: Books, book: EpochBook) -> float:
     """How many words the ledger may be wrong by: two, and more in a phrase whose length nobody could know yet."""
-    if books.voice.tells_words or book.made is not None or not book.phrases:
+    known = book.made is not None and not books.failed(book.epoch)
+    if books.voice.tells_words or known or not book.phrases:
         return WORDS_OFF
     text, first = book.phrases[-1]
     return WORDS_OFF + GROWING_OFF * books.voice.heard_words([(text, 0)], max(0, book.reported - first))
@@ -109,7 +110,7 @@ def nothing_said_is_lost(books: Books, fact: events.Fact) -> str | None:
     """Of an utterance that ended a turn, the STT has had every voiced step, from the first one on."""
     if not isinstance(fact, events.VoiceEnded) or not books.item_in_utterance or books.clock_jumped:
         return None
-    if books.leaf != "transcribing_open" or books.passed_over or books.ears.torn:
+    if books.leaf != "transcribing_open" or books.passed_over or books.ears.torn or not books.settings.barge_in:
         return None
     first, last = books.ears.utterance
     given = sorted(span for item in books.items.values() if not item.void for span in item.ranges)

@@ -62,6 +62,7 @@ class _Item:
     ranges: list[tuple[int, int]] = field(default_factory=list)
     samples: int = 0
     told: int = 0  # samples at the last partial
+    due_ms: int = 0  # when the last partial is due
     final: bool = False
 
 
@@ -103,7 +104,10 @@ class ScriptedStt:
             item.told = item.samples
             words = self._timeline.words(item.ranges)
             if words:
-                self._later(self._draw.choice(self._plan.stt_ms), self._partial, self._open, _text(words))
+                # What comes over one connection keeps its order.
+                delay_ms = max(self._draw.choice(self._plan.stt_ms), item.due_ms - self._loop.now_us // 1000)
+                item.due_ms = self._loop.now_us // 1000 + delay_ms
+                self._later(delay_ms, self._partial, self._open, _text(words))
 
     def commit(self, item: int) -> None:
         """The item is complete."""
