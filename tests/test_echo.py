@@ -5,6 +5,7 @@ import pytest
 
 from voiceagent.audio import RATE_HZ, SILENCE_DBFS
 from voiceagent.echo import KEPT_BINS, MARGIN_DB, START_GAIN_DB, EchoGate
+from voiceagent.endpointing import EndpointConfig, Endpointer, SoundOn
 
 S = 1_000_000
 MS = 1_000
@@ -145,3 +146,16 @@ def test_what_held_falsely_is_learnt():
     gate.playing(10 * S + 400 * MS, reply(200))
     gate.heard(10 * S + 400 * MS, np.full(12, -26, dtype=np.float32))
     assert gate.gain_db == pytest.approx(-6, abs=0.5)
+
+
+def test_what_may_be_echo_is_no_sound():
+    """For the ears, what does not stand above the expected echo is not loud; they ask by the sample, where it matters."""
+    asked = []
+
+    def echo(sample):
+        asked.append(sample // 24)
+        return -15.0 if sample < 800 * 24 else -25.0
+
+    pcm = bytes(500 * 48) + reply(500)
+    assert Endpointer(EndpointConfig()).feed(pcm, echo)[0] == SoundOn(860 * 24, 800 * 24)
+    assert asked == list(range(500, 1000, 10))

@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
     "audio allowance vad frames protocol timeline settings logs models tools clockmap",
-    "states events turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
-    "wordlists patience",
+    (
+        "states events turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
+        "wordlists patience"
+    ),
     "recording bookkeeping answering playing weighing conversation",
     "stages",
     "outbox reply attempts acoustics microphone session",

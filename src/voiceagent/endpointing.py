@@ -26,6 +26,7 @@ LOW_SNR_PAUSE_MS = 200  # under so much noise a shorter silence is rarely one
 LOUDNESS_STEPS = 20  # after so much voice its level is told
 LEVEL_STEPS = 300  # the level of an utterance is that of its last 3 s of voice
 LEVEL_PERCENTILE = 75
+YOUNG_STEPS, YOUNG_PERCENTILE = 30, 90  # words often begin softly: of so little voice the loudest counts
 CONTEXT_WINDOWS = 8  # 256 ms that the judge hears from before the gate opened
 AFTER_STEPS = 15  # the judge goes on for 150 ms after the last loud step
 UNJUDGED_STEPS = 150  # after so much more sound in an utterance the judge is asked again
@@ -314,7 +315,8 @@ class Endpointer:
     def _level_dbfs(self) -> float | None:
         if not self._levels:
             return None
-        return sorted(self._levels)[len(self._levels) * LEVEL_PERCENTILE // 100]
+        percentile = LEVEL_PERCENTILE if len(self._levels) > YOUNG_STEPS else YOUNG_PERCENTILE
+        return sorted(self._levels)[len(self._levels) * percentile // 100]
 
     @property
     def _noisy(self) -> bool:
