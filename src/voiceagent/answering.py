@@ -32,7 +32,15 @@ class Answering(Bookkeeping):
         elif self.leaf is Leaf.TRANSCRIBING_ENDED and not turn.waits_for_words:
             self._answer(turn)
 
+    def _tell_words(self, turn: Turn) -> None:
+        """Tell the page the words of a turn as they are known now, once."""
+        told = (turn.text, turn.ended and not turn.waits_for_words)
+        if turn in (self.turn, self._over) and turn.told != told:
+            turn.told = told
+            self._send(protocol.Transcript(turn=turn.number, text=told[0], final=told[1]))
+
     def _answer(self, turn: Turn) -> None:
+        self._tell_words(turn)
         if turn.text and (nothing := self._is_nothing(turn)):
             self._fire(Trigger.TEXT_EMPTY, nothing)
             self._discard(turn)

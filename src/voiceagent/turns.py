@@ -89,6 +89,7 @@ class Turn:
     speech: bool = True  # False: a sound over a reply of which it is not known whether it is speech
     level_db: float | None = None  # how loud, compared with the caller's usual voice
     onset_us: int = 0  # of its last item's speech
+    told: tuple[str, bool] = ("", False)  # the words that the page has, and whether they are final
     trailing: bool = False  # it began over the last words of a reply that asked nothing
     farewell: str = ""  # why the session ends with it
     guess: Guess = Guess.NONE

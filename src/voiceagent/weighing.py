@@ -66,11 +66,6 @@ class Weighing(Playing):
             self._set_wait(turn)
             self._weigh_words()
 
-    def _tell_words(self, turn: Turn) -> None:
-        if turn in (self.turn, self._over):
-            final = turn.ended and not turn.waits_for_words
-            self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=final))
-
     def _set_wait(self, turn: Turn) -> None:
         """In a pause: tell the ears which silence ends the turn, as far as its words are known."""
         if self._voice_onset_us is not None or turn.ended or turn.talk_key:

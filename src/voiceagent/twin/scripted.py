@@ -153,10 +153,11 @@ class ScriptedEngines:
                 if callable(script.replies)
                 else script.replies[min(number, len(script.replies)) - 1]
             )
-            words = text.split()
+            words, clock = text.split(), asyncio.get_running_loop().time
+            first_s = clock()
             for index, word in enumerate(words):
-                if index:
-                    await asyncio.sleep(script.llm_token_ms / 1000)
+                if index:  # by an absolute schedule: sums of sleeps would drift
+                    await asyncio.sleep(max(0.0, first_s + index * script.llm_token_ms / 1000 - clock()))
                 if script.llm_break.get(number) == index:
                     raise EngineError(500, "scripted", "The script breaks off.")
                 self.note("llm_token" if index else "llm_first_token", word)
