@@ -79,8 +79,8 @@ MUTANTS = (
         "            task.cancel()\n            if not attempt.promoted:", "            if not attempt.promoted:",
     ),
     Mutant(
-        "10 replies outlive their session", "session.py",
-        "            self._attempts.cancel_all()\n", "",
+        "10 the tasks of a session outlive it", "session.py",
+        "            for task in tasks:\n                task.cancel()\n", "",
     ),
     Mutant(
         "12 a microphone that dies leaves the utterance open", "session.py",

@@ -18,10 +18,12 @@ from voiceagent.events import (
     OpenGate,
     OpenItem,
     PlaybackProgress,
+    PlaybackStarted,
     PromoteReply,
     Record,
     ReplyDone,
     ReplyFailed,
+    ReplyMark,
     ReplyPhrase,
     ReplyReady,
     ResumeReply,
@@ -114,6 +116,7 @@ class Books:
         self.passed_over = False  # a voice was taken for somebody else's
         self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
         self.leaf = "listening"
+        self.progress_us = loop.now_us  # when a reply last showed a sign of life
         self._failed: set[int] = set()
         self.past_seen: tuple[Any, ...] = ()
         self._checks = checks
@@ -142,7 +145,7 @@ class Books:
             yield effect
         self.check("after", None)
 
-    def _note_fact(self, fact: Fact) -> None:
+    def _note_fact(self, fact: Fact) -> None:  # noqa: C901 - one line a fact
         self.fact = fact
         self.entries.append((self.loop.now_us, "<", fact))
         match fact:
@@ -150,6 +153,8 @@ class Books:
                 self.item_in_utterance = self.passed_over = False
             case FinalTranscript(number, text) | SttFailed(number, text):
                 self._note_words(number, text if isinstance(fact, FinalTranscript) else None)
+            case ReplyMark() | PlaybackStarted():
+                self.progress_us = self.loop.now_us
             case ReplyReady(epoch):
                 self.book(epoch).ready = True
             case ReplyPhrase(epoch, text, first_sample):
@@ -160,7 +165,9 @@ class Books:
                 self._failed.add(epoch)
             case PlaybackProgress(epoch, samples, kind):
                 book = self.book(epoch)
-                book.reported = max(book.reported, samples)
+                if samples > book.reported:
+                    book.reported = samples
+                    self.progress_us = self.loop.now_us
                 if kind == "flushed":
                     book.acked = True
                 elif kind == "ended":
@@ -209,6 +216,8 @@ class Books:
                 self.check("step", step)
                 self.steps.append(step)
                 self.leaf = step.target
+                if step.target == "speaking" and step.source != "speaking":
+                    self.progress_us = self.loop.now_us
                 self.passed_over |= step.reason == "side speech" or step.trigger == "too_long"
             case Record(TurnRecord() as turn):
                 self.check("turn", turn)

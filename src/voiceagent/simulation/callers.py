@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from voiceagent import protocol
@@ -245,6 +245,18 @@ class Caller:
             await self.rest(100)
         await self.until_quiet()
 
+    async def breathing(self) -> None:
+        """Breathe into the microphone: sounds of a second, as regular as they are no speech."""
+        for _ in range(self.draw.randint(4, 10)):
+            await self.out(self.sound("noise", self.draw.randint(60, 140), self.draw.choice((None, None, None, 50))))
+            await self.rest(600, 1_500)
+
+    async def asleep(self) -> None:
+        """Say nothing for an hour, the microphone muted."""
+        self.browser.muted = True
+        self.browser.send_up(protocol.Mute(muted=True))
+        await self.rest(3_600_000)
+
     async def silence(self) -> None:
         """Say nothing for long."""
         await self.rest(2_000, 9_000)
@@ -252,26 +264,26 @@ class Caller:
     async def clock_jumps(self) -> None:
         """Have a clock that is set anew."""
         self._note("the browser's clock jumps")
+        self.browser.on_clock()
         self.browser.clock_jump_ms += self.draw.choice((-3_600_000, -500, 500, 3_600_000))
         await self.plain()
 
 
-BEHAVIOURS: tuple[tuple[Callable[[Caller], Awaitable[None]], int], ...] = (
+Act = Callable[[Caller], Awaitable[None]]
+BEHAVIOURS: tuple[tuple[Act, int], ...] = (
     (Caller.plain, 20), (Caller.pausing, 14), (Caller.dictation, 4), (Caller.backchannel, 10), (Caller.cough, 8),
     (Caller.side_speech, 5), (Caller.echo, 5), (Caller.stop_word, 6), (Caller.barge_in, 20), (Caller.talk_key, 8),
     (Caller.typing, 8), (Caller.dial, 2), (Caller.muting, 3), (Caller.hanging_microphone, 3), (Caller.endless, 1),
-    (Caller.machine_gun, 2), (Caller.silence, 4), (Caller.clock_jumps, 1),
+    (Caller.machine_gun, 2), (Caller.breathing, 1), (Caller.silence, 4), (Caller.clock_jumps, 1),
 )  # fmt: skip
 _ALL, _WEIGHTS = [act for act, _ in BEHAVIOURS], [weight for _, weight in BEHAVIOURS]
 
 
-async def live(caller: Caller) -> None:
+async def live(caller: Caller, acts: Sequence[Act] = ()) -> None:
     """Behave, one way after the other, until cancelled."""
     await caller.rest(0, 800)
     while True:
-        (act,) = caller.draw.choices(_ALL, _WEIGHTS)
-        if act is Caller.clock_jumps:
-            caller.browser.on_clock()
+        act = caller.draw.choice(acts) if acts else caller.draw.choices(_ALL, _WEIGHTS)[0]
         await act(caller)
         await caller.rest(0, 1_500)
 

@@ -1,6 +1,7 @@
 """What a seed draws before a session begins: settings, back-ends, voice and network, good days and bad ones."""
 
 import random
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ def _plain() -> Settings:
     return Settings(_env_file=None, backend="local", log_content=True)
 
 
-def settings(draw: random.Random) -> Settings:
+def settings(draw: random.Random, given: Mapping[str, Any]) -> Settings:
     """Settings of one session: mostly as shipped, with short deadlines, so that they come within it."""
     pick = draw.choice
     changes: dict[str, Any] = {
@@ -40,7 +41,7 @@ def settings(draw: random.Random) -> Settings:
         "greeting": pick(("", "", "", "Hello, how can I help you?")),
         "max_history_turns": pick((2, 40)),
     }
-    return _plain().model_copy(update=changes)
+    return _plain().model_copy(update={**changes, **given})
 
 
 def backends(draw: random.Random) -> Backends:

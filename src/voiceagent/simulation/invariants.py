@@ -64,6 +64,15 @@ def longest_s(books: Books) -> Mapping[str, float | None]:
     return books.longest_s
 
 
+@on("step", "DESIGN: every leaf has a deadline; F23, F45")
+def speaking_does_not_stand_still(books: Books, step: TransitionRecord) -> str | None:
+    """A reply that stands still, with no sign of life from the back-ends or the browser, is given up."""
+    still_s = (books.loop.now_us - books.progress_us) / 1e6
+    if step.source != Leaf.SPEAKING.value or still_s <= books.settings.stall_timeout_s:
+        return None
+    return f"it stood still for {still_s:g} s"
+
+
 @on("after", "DESIGN: every leaf has a deadline")
 def a_deadline_stands(books: Books, _: None) -> str | None:
     """Except when closed, the conversation always knows until when it waits, and not for ever."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from voiceagent.session import Ending, Session
 from voiceagent.simulation import draws, hearing, invariants
 from voiceagent.simulation.books import Books, Violation
 from voiceagent.simulation.browser import Browser
-from voiceagent.simulation.callers import Caller, hush, live
+from voiceagent.simulation.callers import Act, Caller, hush, live
 from voiceagent.simulation.checks import CHECKS
 from voiceagent.simulation.ears import ScriptedEars
 from voiceagent.simulation.loop import START_US, Stuck, VirtualLoop
@@ -32,15 +33,27 @@ class Outcome:
     seed: int
     sessions: int = 0
     simulated_us: int = 0
+    leaf: str = ""  # where the last session was when its caller left
     violations: list[Violation] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
 
-def simulate(seed: int, seconds: float, *, kept: int | None = 400) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is given instead of drawn: the caller's behaviours, one of which is drawn each time, and settings."""
+
+    acts: Sequence[Act] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+DRAWN = Scene()
+
+
+def simulate(seed: int, seconds: float, *, kept: int | None = 400, scene: Scene = DRAWN) -> Outcome:
     """Run one seed. `kept` is how many of its last steps are kept for the transcript; None: all."""
     outcome = Outcome(seed)
     loop = VirtualLoop(seed)
-    world = World(loop, seed, seconds, outcome, kept)
+    world = World(loop, seed, seconds, outcome, kept=kept, scene=scene)
     usual, outbox.FRAME_SAMPLES = outbox.FRAME_SAMPLES, FRAME_SAMPLES
     try:
         loop.run(world.live())
@@ -57,12 +70,15 @@ def simulate(seed: int, seconds: float, *, kept: int | None = 400) -> Outcome:
 class World:
     """Everything around the sessions of one seed."""
 
-    def __init__(self, loop: VirtualLoop, seed: int, seconds: float, outcome: Outcome, kept: int | None) -> None:
+    def __init__(
+        self, loop: VirtualLoop, seed: int, seconds: float, outcome: Outcome, *, kept: int | None, scene: Scene
+    ) -> None:
         self._loop = loop
         self._draw = random.Random(seed)
         self._end_us = loop.now_us + round(seconds * 1e6)
         self._outcome = outcome
         self._kept = kept
+        self._scene = scene
         self._books: Books | None = None
 
     def crash(self, rule: str, error: BaseException) -> None:
@@ -90,7 +106,7 @@ class World:
     async def _session(self, before: Ending | None) -> Ending:
         draw, loop = self._draw, self._loop
         seconds = (self._end_us - loop.now_us) / 1e6
-        settings, voice, timeline = draws.settings(draw), draws.voice(draw), Timeline()
+        settings, voice, timeline = draws.settings(draw, self._scene.settings), draws.voice(draw), Timeline()
         books = self._books = Books(loop, settings, voice, CHECKS, self._kept)
         browser = books.browser = Browser(loop, draws.network(draw, seconds), draw, books)
         browser.on_clock = lambda: setattr(books, "clock_jumped", True)
@@ -115,7 +131,7 @@ class World:
         """Run a session and its caller; then the caller is quiet, must find the agent listening, and leaves."""
         loop, draw, browser = self._loop, self._draw, caller.browser
         running: asyncio.Task[Ending] = loop.create_task(session.run(), name="session")
-        life = loop.create_task(live(caller), name="caller")
+        life = loop.create_task(live(caller, self._scene.acts), name="caller")
         leaving = draw.random() < 0.3
         if leaving:  # in any state
             seconds = min(seconds, draw.randrange(500, 30_000, 10) / 1000)
@@ -124,6 +140,7 @@ class World:
             life.result()
         life.cancel()
         await asyncio.wait({life})
+        self._outcome.leaf = books.leaf
         if not running.done() and not leaving:
             hush(caller)
             await self._await_quiet(running, books, caller)
@@ -141,6 +158,9 @@ class World:
         if not running.done():
             books.broken("it_ends", "FAULTS: a session ends when its browser has left", "it goes on")
             running.cancel()
+            browser.vanish()
+            await asyncio.wait({running})
+            return Ending("stuck", (), 1, resumable=False)
         browser.vanish()
         return await running
 
