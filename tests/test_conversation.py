@@ -124,6 +124,7 @@ def test_whatever_happens(seed):
                 if record.gap is not None:
                     assert record.gap.residual_us >= 0
                     assert min(record.gap.segments_us.values()) >= 0
+    assert early <= over, "an early reply was neither promoted nor dropped"
     assert seqs == list(range(1, len(seqs) + 1))
     assert sorted(finished) == sorted(set(finished))
     assert turns <= set(finished)

@@ -80,7 +80,6 @@ class Answering(Bookkeeping):
         if reply is not None and turn.guessed and same_words(reply.text, turn.text):
             self._promote(turn, reply)
         else:
-            self._drop_guess(turn)
             self._start_reply()
 
     def _start_reply(self, canned: str = "", *, early: bool = False) -> None:
@@ -88,6 +87,8 @@ class Answering(Bookkeeping):
         turn = self._floor()
         if self._flush is not None:
             return  # `_resolve_flush` comes back here
+        if not early:
+            self._drop_guess(turn)
         if self._tokens > self.rules.max_session_tokens:
             canned, turn.farewell, early = LENGTH_REACHED, "token_cap", False
         self.epoch += 2 if self.rules.filler else 1  # the number before its own is its filler's

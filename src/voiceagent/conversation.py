@@ -70,6 +70,8 @@ class Conversation(Weighing):
         self._now_us = now_us
         self._out = []
         _ACTS[type(fact)](self, fact)
+        if self.leaf is Leaf.LISTENING and self._voice_onset_us is not None and self._passed_us is None:
+            self._hear(now_us)  # somebody speaks whom the reply that has just ended did not let in: the floor is free
         return self._out
 
     @property
@@ -112,10 +114,10 @@ class Conversation(Weighing):
     def _hear(self, onset_us: int, *, again: bool = False) -> None:
         """Somebody speaks, for the first time or again."""
         leaf = self.leaf
-        if not self.rules.barge_in and leaf in (Leaf.THINKING, Leaf.SPEAKING):
-            return  # half-duplex: while the agent has the floor nobody else is heard
         self._voice_onset_us = onset_us
         self._passed_us = None
+        if not self.rules.barge_in and leaf in (Leaf.THINKING, Leaf.SPEAKING):
+            return  # half-duplex: while the agent has the floor nobody else is heard
         if leaf is Leaf.LISTENING:
             turn = self.turn = self._new_turn("user", onset_us)
             self._fire(Trigger.VOICE_ON)

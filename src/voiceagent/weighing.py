@@ -115,7 +115,6 @@ class Weighing(Playing):
             self._reply_to(turn)
         else:
             self._fire(Trigger.STT_LATE)
-            self._drop_guess(turn)
             self._start_reply(SAY_AGAIN)
 
     def _stt_failed(self, fact: SttFailed) -> None:
