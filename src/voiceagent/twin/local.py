@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from voiceagent.twin.ports import EngineError, FunctionCall, OnWords, WordEnd
+from voiceagent.twin.joining import Piece, carried_on, latest
+from voiceagent.twin.ports import EngineError, FunctionCall, OnWords, Transcription, WordEnd
 from voiceagent.twin.responder import respond, say_clock, wants_clock
 from voiceagent.twin.worker import Worker
 
@@ -50,10 +51,12 @@ class LocalEngines:
             await asyncio.gather(self._warm, return_exceptions=True)
         await asyncio.gather(self._stt.aclose(), self._tts.aclose())
 
-    def transcribe(self, on_partial: Callable[[str], None], connection: str = "") -> "LocalTranscription":
+    def transcribe(
+        self, on_partial: Callable[[str], None], connection: str = "", after: Transcription | None = None
+    ) -> "LocalTranscription":
         """Begin an utterance."""
         del connection
-        return LocalTranscription(self._stt, on_partial)
+        return LocalTranscription(self._stt, on_partial, after if isinstance(after, LocalTranscription) else None)
 
     async def reply(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
@@ -86,28 +89,37 @@ class LocalEngines:
 
 
 class LocalTranscription:
-    """One utterance. Its partial words come from decoding it anew every 300 ms; what two tries agree on is told."""
+    """One utterance. Its partial words come from decoding it anew every 300 ms; what two tries agree on is told.
 
-    def __init__(self, worker: Worker, on_partial: Callable[[str], None]) -> None:
+    Where it goes on `after` another one, all their audio is decoded as one: half a phrase is none.
+    """
+
+    def __init__(
+        self, worker: Worker, on_partial: Callable[[str], None], after: "LocalTranscription | None" = None
+    ) -> None:
         self._worker = worker
         self._on_partial = on_partial
+        self._after = after
         self._audio = bytearray()
         self._decoded = 0
         self._before: list[str] = []
         self._told: list[str] = []
         self._task: asyncio.Task[None] | None = None
+        self.done = asyncio.Event()
+        self.said: list[Piece] = []  # up to this one and with it, once it is done
 
     def append(self, pcm: bytes) -> None:
         """Add audio."""
         self._audio += pcm[: max(0, LONGEST_BYTES - len(self._audio))]
         due = len(self._audio) - self._decoded >= PARTIAL_EVERY_BYTES
+        due = due and (self._after is None or self._after.done.is_set())
         if due and self._task is None and self._worker.waiting < 2 and len(self._audio) <= LONGEST_PARTIAL_BYTES:
             self._decoded = len(self._audio)
             self._task = asyncio.create_task(self._partial(bytes(self._audio)), name="partial transcript")
 
     async def _partial(self, audio: bytes) -> None:
         try:
-            words = (await _decode(self._worker, audio, final=False)).split()
+            words = (await _decode(self._worker, self._past(audio), audio, final=False))[0].split()
         except EngineError:
             return  # the final will say so
         finally:
@@ -124,7 +136,24 @@ class LocalTranscription:
     async def final(self) -> str:
         """Return the words of all of it."""
         self.cancel()
-        return await _decode(self._worker, bytes(self._audio), final=True)
+        audio, past, words = bytes(self._audio), list[Piece](), ""
+        try:
+            if self._after is not None:
+                await self._after.done.wait()
+                past = self._past(audio)
+            words, goes_on = await _decode(self._worker, past, audio, final=True)
+            if words and not goes_on:
+                past = []  # it is a sentence of its own
+        finally:
+            self.said = [*past, Piece(audio, words)]
+            self._after = None
+            self._audio.clear()
+            self.done.set()
+        return words
+
+    def _past(self, audio: bytes) -> list[Piece]:
+        """What was said before, as far as it is to be decoded again."""
+        return latest(carried_on(self._after.said, audio), audio) if self._after is not None else []
 
     def cancel(self) -> None:
         """Nobody wants it any more."""
@@ -133,10 +162,12 @@ class LocalTranscription:
             self._task = None
 
 
-async def _decode(worker: Worker, audio: bytes, *, final: bool) -> str:
-    async for answer, _ in worker.request({"final": final}, audio):
-        return str(answer["words"])
-    return ""
+async def _decode(worker: Worker, past: Sequence[Piece], audio: bytes, *, final: bool) -> tuple[str, bool]:
+    before = b"".join(piece.audio for piece in past)
+    given = " ".join(piece.words for piece in past if piece.words)
+    async for answer, _ in worker.request({"final": final, "seam": len(before), "given": given}, before + audio):
+        return str(answer["words"]), bool(answer["goes_on"])
+    return "", False
 
 
 def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -60,8 +60,13 @@ class Engines(Protocol):
     async def aclose(self) -> None:
         """End every process and task."""
 
-    def transcribe(self, on_partial: Callable[[str], None], connection: str = "") -> Transcription:
-        """Begin an utterance of a connection; `on_partial` gets its words so far, each time it has more."""
+    def transcribe(
+        self, on_partial: Callable[[str], None], connection: str = "", after: Transcription | None = None
+    ) -> Transcription:
+        """Begin an utterance of a connection; `on_partial` gets its words so far, each time it has more.
+
+        `after` is the connection's last one, asked for its final words, if this may be the same sentence going on.
+        """
 
     def reply(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]

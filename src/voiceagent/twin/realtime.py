@@ -19,6 +19,7 @@ MIN_COMMIT_BYTES = RATE_HZ * 2 // 10
 MAX_APPEND_CHARS = 15 * 1024 * 1024
 MAX_BUFFER_BYTES = RATE_HZ * 2 * 600
 MAX_ITEMS = 1_000
+GOES_ON_S = 2.5  # what is said so soon after a commit may be the rest of the sentence
 SESSION_S = 3600
 NO_SERVER_VAD = ("gpt-live-transcribe", "gpt-realtime-whisper")
 STREAMING = NO_SERVER_VAD
@@ -39,7 +40,7 @@ class _Item:
     """One piece of audio: the buffer that is being filled, or one that was committed."""
 
     item_id: str
-    transcription: Transcription
+    transcription: Transcription | None  # until it is done: it holds all the audio
     bytes: int = 0
     words: str = ""
     previous: str | None = None
@@ -66,6 +67,7 @@ class TranscriptionSession:
         self._buffer: _Item | None = None
         self._items: dict[str, _Item] = {}
         self._last: str | None = None
+        self._before: tuple[float, Transcription] | None = None  # the last commit: when, and of what
         self._out: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(maxsize=1_000)
         self._finals: set[asyncio.Task[None]] = set()
 
@@ -80,7 +82,7 @@ class TranscriptionSession:
                 task.cancel()
             await asyncio.gather(sender, *self._finals, return_exceptions=True)
             for item in (self._buffer, *self._items.values()):
-                if item is not None and item.transcript is None:
+                if item is not None and item.transcription is not None:
                     item.transcription.cancel()
 
     # ------------------------------------------------------------------------------ the wire
@@ -181,8 +183,12 @@ class TranscriptionSession:
     def _open(self) -> _Item:
         if self._buffer is None:
             item_id = identifier("item")
-            item = _Item(item_id, self._engines.transcribe(lambda words: self._partial(item_id, words), self._id))
-            self._buffer = item
+            after = None
+            if self._before is not None and asyncio.get_running_loop().time() - self._before[0] < GOES_ON_S:
+                after = self._before[1]
+            self._before = None
+            engine = self._engines.transcribe(lambda words: self._partial(item_id, words), self._id, after)
+            self._buffer = _Item(item_id, engine)
         return self._buffer
 
     def _append(self, event: dict[str, Any]) -> None:
@@ -197,14 +203,14 @@ class TranscriptionSession:
         if item.bytes + len(pcm) > MAX_BUFFER_BYTES:
             raise Rejected("The input audio buffer is full.", code="input_audio_buffer_full", param="audio")
         item.bytes += len(pcm)
-        if self._model:  # without a model nobody asked for a transcript
+        if self._model and item.transcription is not None:  # without a model nobody asked for a transcript
             item.transcription.append(pcm[: len(pcm) // 2 * 2])
 
     def _clear(self, event: dict[str, Any]) -> None:
         del event
-        if self._buffer is not None:
+        if self._buffer is not None and self._buffer.transcription is not None:
             self._buffer.transcription.cancel()
-            self._buffer = None
+        self._buffer = None
         self._send({"type": "input_audio_buffer.cleared"})
 
     def _commit(self, event: dict[str, Any]) -> None:
@@ -228,8 +234,10 @@ class TranscriptionSession:
             self._send({
                 "type": f"conversation.item.{kind}", "previous_item_id": item.previous, "item": _shape(item),
             })  # fmt: skip
-        if self._model:
-            task = asyncio.create_task(self._finish(item))
+        transcription, item.transcription = item.transcription, None
+        if self._model and transcription is not None:
+            self._before = (asyncio.get_running_loop().time(), transcription)
+            task = asyncio.create_task(self._finish(item, transcription))
             self._finals.add(task)
             task.add_done_callback(self._finals.discard)
 
@@ -249,10 +257,10 @@ class TranscriptionSession:
             "item_id": item.item_id, "content_index": 0, "delta": delta,
         })  # fmt: skip
 
-    async def _finish(self, item: _Item) -> None:
+    async def _finish(self, item: _Item, transcription: Transcription) -> None:
         base = {"item_id": item.item_id, "content_index": 0}
         try:
-            words = await item.transcription.final()
+            words = await transcription.final()
         except EngineError as error:
             item.transcript = ""
             failure = {"type": "server_error", "code": error.code, "message": error.message, "param": None}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from voiceagent.twin.bursts import Bursts
-from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall, OnWords, WordEnd
+from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall, OnWords, Transcription, WordEnd
 
 RATE_HZ = 24_000
 TONE_HZ = 220
@@ -117,8 +117,11 @@ class ScriptedEngines:
         texts = self.script.transcripts
         return texts[min(number, len(texts) - 1)]
 
-    def transcribe(self, on_partial: Callable[[str], None], connection: str = "") -> "ScriptedTranscription":
+    def transcribe(
+        self, on_partial: Callable[[str], None], connection: str = "", after: Transcription | None = None
+    ) -> "ScriptedTranscription":
         """Begin an utterance."""
+        del after  # the script says what each one is
         texts = self.script.transcripts_by_burst
         number = len(self._connections)
         bursts = self._connections.setdefault(connection, Bursts(texts[min(number, len(texts) - 1)] if texts else None))

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from voiceagent.twin import pipes
+from voiceagent.twin import joining, pipes
 from voiceagent.twin.vocabulary import emphasised
 
 IN_HZ, RATE_HZ = 24_000, 16_000
+FRAME_MS = 10  # the decoder's
 GARBAGE_LOG10 = -1.35
 MOST_GARBAGE = 0.15
 QUIET_DBFS = -48.0
+LEAD_MS, TAIL_MS = 100, 300  # of quiet room around what was said
 DISCOUNT = 0.1  # how much is left for word pairs that are in no phrase: "do me a joke"
 _GARBAGE = "garbage_"
 
@@ -35,6 +37,7 @@ class Recogniser:
         model = Path(pocketsphinx.get_model_path()) / "en-us"
         corpus = emphasised()
         words = {word for phrase in corpus for word in phrase.split()}
+        self._pairs = joining.word_pairs(corpus)
         lexicon, phones = _lexicon((model / "cmudict-en-us.dict").read_text(encoding="utf-8"), words)
         with tempfile.TemporaryDirectory(prefix="voiceagent-") as folder:
             dictionary, grammar = Path(folder) / "words.dict", Path(folder) / "phrases.lm"
@@ -47,33 +50,50 @@ class Recogniser:
             self._decoder = pocketsphinx.Decoder(
                 hmm=str(model / "en-us"), dict=str(dictionary), lm=str(grammar), fwdflat=True, loglevel="FATAL"
             )
-        self._noise = np.random.default_rng(0)
 
-    def words(self, pcm: bytes, *, final: bool) -> str:
-        """Return the words of PCM16 mono at 24 kHz; "" if they are none of ours."""
+    def new_words(self, pcm: bytes, *, seam: int, given: str, final: bool) -> tuple[str, bool]:
+        """Return the words of an item that begins at the byte `seam`, and whether it goes on with what is before it.
+
+        `given` are the words that were told of what is before.
+        """
+        if not seam:
+            return self.words(pcm, final=final), False
+        before = given.split()
+        joined = self.words(pcm, final=final, judged_from=seam if before else 0)
+        words, goes_on = joining.new_words(
+            before, joined.split(), lambda: self.words(pcm[seam:], final=final).split(), self._pairs, final=final
+        )
+        return " ".join(words), goes_on
+
+    def words(self, pcm: bytes, *, final: bool, judged_from: int = 0) -> str:
+        """Return the words of PCM16 mono at 24 kHz; "" if they are none of ours, or those from the byte `judged_from`."""
         audio = soxr.resample(np.frombuffer(pcm, dtype="<i2").astype(np.float32), IN_HZ, RATE_HZ)
         if not audio.size:
             return ""
-        # Digital silence ruins the decoder's idea of the channel: it gets a quiet room.
-        audio = audio + self._noise.normal(0, 32768 * 10 ** (QUIET_DBFS / 20), audio.size)
+        # A word that is cut short after its end is heard worse: a commit may come 100 ms after the voice.
+        audio = np.pad(audio, (LEAD_MS * RATE_HZ // 1000, TAIL_MS * RATE_HZ // 1000))
+        # Digital silence ruins the decoder's idea of the channel: it gets a quiet room, always the same one.
+        audio += np.random.default_rng(0).normal(0, 32768 * 10 ** (QUIET_DBFS / 20), audio.size)
         self._decoder.start_utt()
         self._decoder.process_raw(np.clip(audio, -32768, 32767).astype("<i2").tobytes(), full_utt=True)
         self._decoder.end_utt()
-        return _words(list(self._decoder.seg() or ()), final=final)
+        first_frame = (judged_from * 1000 // (IN_HZ * 2) + LEAD_MS) // FRAME_MS if judged_from else 0
+        return _words(list(self._decoder.seg() or ()), final=final, first_frame=first_frame)
 
 
-def _words(segments: list[object], *, final: bool) -> str:
+def _words(segments: list[object], *, final: bool, first_frame: int) -> str:
     said: list[str] = []
     garbage = voiced = 0
     for segment in segments:
         word = str(segment.word)  # type: ignore[attr-defined]
-        frames = segment.end_frame - segment.start_frame + 1  # type: ignore[attr-defined]
+        begins = max(first_frame, segment.start_frame)  # type: ignore[attr-defined]
+        frames = max(0, segment.end_frame - begins + 1)  # type: ignore[attr-defined]
         if word.startswith(_GARBAGE):
             garbage += frames
         elif not word.startswith(("<", "[", "++")):
             voiced += frames
             said.append(re.sub(r"\(\d+\)$", "", word))
-    if garbage + voiced == 0 or (final and garbage >= MOST_GARBAGE * voiced):
+    if not said or (final and garbage > 0 and garbage >= MOST_GARBAGE * voiced):
         return ""
     return " ".join(said)
 
@@ -113,8 +133,8 @@ def main() -> None:
     while (message := pipes.read(source)) is not None:
         head, body = message
         try:
-            words = engine.words(body, final=head["final"])
-            pipes.write(sink, {"id": head["id"], "end": True, "words": words})
+            words, goes_on = engine.new_words(body, seam=head["seam"], given=head["given"], final=head["final"])
+            pipes.write(sink, {"id": head["id"], "end": True, "words": words, "goes_on": goes_on})
         except Exception as error:  # noqa: BLE001 - the request fails, the worker goes on
             pipes.write(sink, {"id": head["id"], "end": True, "error": f"{type(error).__name__}"})
 
