@@ -7,7 +7,7 @@ SETUP := $(VENV)/.setup-done
 TESTS := $(VENV)/.tests-done
 MARKS ?=
 
-.PHONY: run test setup lint bench docs clean transcripts
+.PHONY: run test setup lint bench docs clean transcripts simulate mutate
 
 run: $(SETUP)
 	@exec $(BIN)/voiceagent serve
@@ -41,6 +41,15 @@ lint: $(SETUP)
 
 bench: $(SETUP)
 	@$(BIN)/voiceagent bench
+
+simulate: $(SETUP)
+	@$(BIN)/voiceagent simulate --seeds 2000 --seconds-per-session 30 $(MARKS)
+
+mutate: $(TESTS)
+	@$(BIN)/python scripts/mutate.py $(MARKS)
+
+dialogs: $(SETUP)
+	@$(BIN)/voiceagent dialogs
 
 docs: $(SETUP)
 	@$(BIN)/python -m voiceagent.reference

@@ -113,6 +113,7 @@ class Books:
         self.typed: set[int] = set()  # turns with typed words
         self.told_twice = False  # the present fact is the transcript of an item that has one
         self.item_in_utterance = False  # an item was opened since speech began
+        self.voice_on_us = 0
         self.passed_over = False  # a voice was taken for somebody else's
         self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
         self.leaf = "listening"
@@ -151,6 +152,7 @@ class Books:
         match fact:
             case VoiceOn():
                 self.item_in_utterance = self.passed_over = False
+                self.voice_on_us = self.loop.now_us
             case FinalTranscript(number, text) | SttFailed(number, text):
                 self._note_words(number, text if isinstance(fact, FinalTranscript) else None)
             case ReplyMark() | PlaybackStarted():
@@ -308,9 +310,8 @@ class Books:
     # ------------------------------------------------------------------------------ checking
     def check(self, occasion: str, what: Any) -> None:
         """Put what was seen to the invariants of this occasion."""
-        for invariant in self._checks.get(occasion, ()):
-            wrong = invariant.check(self, what)
-            if wrong:
+        for invariant in self._checks[occasion]:
+            if wrong := invariant.check(self, what):
                 self.broken(invariant.name, invariant.rule, wrong)
 
     def broken(self, name: str, rule: str, detail: str) -> None:

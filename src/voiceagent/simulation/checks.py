@@ -1,5 +1,6 @@
 """The register of invariants: on which occasion each is checked, and where its rule is written."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ class Invariant:
     check: Check
 
 
-CHECKS: dict[str, list[Invariant]] = {}
+CHECKS: defaultdict[str, list[Invariant]] = defaultdict(list)
 """The invariants by the occasion on which they are checked."""
 
 
@@ -24,7 +25,7 @@ def on(occasion: str, rule: str) -> Callable[[Check], Check]:
     """Put a function among the invariants of an occasion."""
 
     def put(check: Check) -> Check:
-        CHECKS.setdefault(occasion, []).append(Invariant(check.__name__, rule, check))
+        CHECKS[occasion].append(Invariant(check.__name__, rule, check))
         return check
 
     return put

@@ -25,7 +25,7 @@ def settings(draw: random.Random, given: Mapping[str, Any]) -> Settings:
         "pre_roll_ms": pick((300, 400)),
         "barge_in": draw.random() > 0.07,
         "max_turn_s": pick((4.0, 20.0)),
-        "mic_timeout_s": pick((2.0, 3.0)),
+        "mic_timeout_s": pick((2.0, 4.0)),
         "stt_timeout_s": pick((2.0, 4.0)),
         "reply_timeout_s": pick((3.0, 6.0)),
         "stall_timeout_s": pick((2.0, 4.0)),

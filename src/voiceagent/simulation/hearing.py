@@ -9,6 +9,7 @@ from voiceagent.timeline import TransitionRecord, TurnRecord
 
 WORDS_OFF = 2
 DEAD_MIC_S = 3.0
+BURST_US = 5_000  # for each step of 10 ms: twice as fast as it was spoken
 BACKCHANNELS = frozenset({"yeah", "right", "okay", "mmhm", "uhhuh"})
 GROWING_OFF = 0.25
 """Of a phrase whose audio is not all there its pace is a guess."""
@@ -113,6 +114,8 @@ def nothing_said_is_lost(books: Books, fact: events.Fact) -> str | None:
     if books.leaf != "transcribing_open" or books.passed_over or books.ears.torn or not books.settings.barge_in:
         return None
     first, last = books.ears.utterance
+    if books.loop.now_us - books.voice_on_us < (last - first) * BURST_US:
+        return None  # it came in one burst, after the network had stood still
     given = sorted(span for item in books.items.values() if not item.void for span in item.ranges)
     for sound in books.ears.speech(first, last):
         at = max(sound.start, first)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from voiceagent import outbox
@@ -196,13 +196,20 @@ class World:
         self._outcome.entries = list(books.entries)
 
 
+def note(epoch: int) -> str:
+    """Note something."""
+    return f"noted by {epoch}"
+
+
+NOTE = Tool.from_function(note)  # its schema takes longer than a session
+
+
 def _note(books: Books) -> Tool:
-    def note(epoch: int) -> str:
-        """Note something."""
+    def noted(epoch: int) -> str:
         books.tool_run(epoch)
         return "noted"
 
-    return Tool.from_function(note)
+    return replace(NOTE, function=noted)
 
 
 def _nothing(*_: Any) -> None:
