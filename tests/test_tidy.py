@@ -19,7 +19,7 @@ FLOORS = (
     "stages",
     "outbox reply attempts acoustics microphone session",
     "backends resumption websocket server",
-    "cli caller speaker soundfiles doctor reference bench simulation",
+    "cli caller speaker soundfiles doctor reference bench simulation dialogs",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 # What may look up one floor, and why: the log knows the settings' names; both are floor 0. There is nothing else.

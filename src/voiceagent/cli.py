@@ -166,6 +166,25 @@ def simulate(
     sys.exit(run(first_seed, seeds, seconds_per_session, jobs=jobs, as_json=as_json, transcript=transcript))
 
 
+@main.command()
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Seeds with which each is played.")
+@click.option("--family", default=None, help="Only this family.")
+@click.option("--dialog", default=None, help="Only this dialog.")
+@click.option("--jobs", default=0, show_default=True, help="Processes; 0: one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--csv", type=click.Path(path_type=Path), default=None, help="Write one row an event here.")
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option("--transcript", is_flag=True, help="Print all that happens, in one process.")
+@click.option("--sweep", is_flag=True, help="Print how often the agent cuts in, by the wait and by the dial.")
+@click.option("--endpoint-ms", type=click.IntRange(60, 10_000), default=None, help="The wait, if not as shipped.")
+@click.option("--patience", type=click.FloatRange(0, 1), default=None, help="The dial, if not as shipped.")
+def dialogs(**options: Any) -> None:
+    """Play scripted dialogs on virtual time and score the agent's turn-taking."""
+    from voiceagent.dialogs.command import Wish, run
+
+    sys.exit(run(Wish(**options)))
+
+
 def _sorry(sentence: str) -> None:
     click.echo(f"voiceagent: {sentence}", err=True)
     sys.exit(1)
