@@ -14,6 +14,7 @@ from voiceagent.simulation.playback import Playback, Track
 from voiceagent.simulation.script import STEP_MS, audio
 
 BLOCK_STEPS = 10  # 100 ms a frame
+BURST = 3  # messages
 CLOCK_AHEAD_MS = 5_000_000.0  # the browser's clock began at another time
 
 
@@ -55,6 +56,7 @@ class Browser:
         self.mic_hangs = False
         self.clock_jump_ms = 0.0
         self.sent_steps = 0  # steps of the microphone that were sent
+        self.burst_us = -1  # when so much came at once that the network must have stood still
         self.on_change: Callable[[], None] = lambda: None
         self.on_clock: Callable[[], None] = lambda: None  # before the clock jumps
         self._network, self._draw, self._watch = network, draw, watch
@@ -125,9 +127,11 @@ class Browser:
             self._timers["up"] = self.loop.after_us(self._up_us - self.loop.now_us, self._receive_up)
 
     def _receive_up(self) -> None:
-        now_us, up = self.loop.now_us, self._up
+        now_us, up, before = self.loop.now_us, self._up, len(self._inbox)
         while up and up[0][0] <= now_us:
             self._inbox.append(up.popleft()[1])
+        if len(self._inbox) - before > BURST:
+            self.burst_us = now_us
         if up:
             self._timers["up"] = self.loop.after_us(up[0][0] - now_us, self._receive_up)
         self._wake()

@@ -148,7 +148,7 @@ class ScriptedEars:
             return proposals
         self._paused = False
         self._endpoint_ms = self._usual_endpoint_ms
-        return [Resumed(self.samples, silence), *proposals]
+        return [Resumed(self.samples, silence, self.samples - STEP_SAMPLES), *proposals]
 
     def _silent_step(self) -> list[Proposal]:
         silence_ms = (self.samples - self._last_voiced) * STEP_MS // STEP_SAMPLES

@@ -9,7 +9,6 @@ from voiceagent.timeline import TransitionRecord, TurnRecord
 
 WORDS_OFF = 2
 DEAD_MIC_S = 3.0
-BURST_US = 5_000  # for each step of 10 ms: twice as fast as it was spoken
 BACKCHANNELS = frozenset({"yeah", "right", "okay", "mmhm", "uhhuh"})
 GROWING_OFF = 0.25
 """Of a phrase whose audio is not all there its pace is a guess."""
@@ -113,9 +112,9 @@ def nothing_said_is_lost(books: Books, fact: events.Fact) -> str | None:
         return None
     if books.leaf != "transcribing_open" or books.passed_over or books.ears.torn or not books.settings.barge_in:
         return None
+    if books.browser.burst_us >= books.voice_on_us:
+        return None  # the network had stood still: what was decided late could not be given any more
     first, last = books.ears.utterance
-    if books.loop.now_us - books.voice_on_us < (last - first) * BURST_US:
-        return None  # it came in one burst, after the network had stood still
     given = sorted(span for item in books.items.values() if not item.void for span in item.ranges)
     for sound in books.ears.speech(first, last):
         at = max(sound.start, first)
@@ -187,7 +186,7 @@ def speech_voids_a_guess(books: Books, _: None) -> str | None:
 @on("step", "ISSUE 3: backchannels resume")
 def backchannels_do_not_cut(books: Books, step: TransitionRecord) -> str | None:
     """No listening noise interrupts, unless it answers a question or lasts."""
-    if step.trigger not in {"confirmed", "confirmed_ended"} or step.reason not in {"words", "stop", "late words"}:
+    if step.trigger not in {"confirmed", "confirmed_ended"} or step.reason not in {"words", "stop"}:
         return None
     return f"{books.last_words!r} interrupted" if bare(books.last_words) in BACKCHANNELS else None
 
