@@ -260,3 +260,38 @@ async def test_the_dial():
         w.browser.speak(QUESTION_MS)
         await w.browser.until_turns(2)
         assert w.turns[1].wait_ms == 2 * w.turns[0].wait_ms
+
+
+@virtual_time
+async def test_what_was_said_while_the_network_stood_still_is_not_lost():
+    """Pause, more words and the end come in one burst: each is decided on in its place, and the STT gets all of the audio."""
+    script = Script(transcripts=["the red one", "and the blue one"], replies=[ANSWER], partials=False)
+    async with world(script, endpoint_adapts=False) as w:
+        w.browser.speak(QUESTION_MS)
+        await asyncio.sleep(0.5)
+        stalled = asyncio.create_task(w.browser.stall(2.5))
+        await asyncio.sleep(0.7)
+        w.browser.speak(600)
+        await stalled
+        (turn,) = await w.browser.until_turns(1)
+        first, second = w.engines.of("stt_commit")
+        assert first.detail == 24 * (400 + QUESTION_MS + 100)
+        assert second.detail == 24 * (400 + 600 + 100) - 24 * 100  # the pre-roll ends where the first piece ended
+        assert turn.outcome == "completed"
+        assert w.engines.of("llm_request")[-1].detail[-1]["content"] == "the red one and the blue one"
+
+
+@virtual_time
+async def test_the_talk_key_in_a_stall():
+    """Key down, words and key up come in one burst after a stall: the words are there."""
+    async with world(Script(transcripts=["the red one"], replies=[ANSWER], partials=False)) as w:
+        stalled = asyncio.create_task(w.browser.stall(2.5))
+        await asyncio.sleep(0.1)
+        w.browser.send_up(protocol.PushToTalk(down=True))
+        w.browser.speak(600)
+        await asyncio.sleep(1.0)
+        w.browser.send_up(protocol.PushToTalk(down=False))
+        await stalled
+        await w.browser.until_turns(1)
+        assert sum(entry.detail for entry in w.engines.of("stt_commit")) >= 24 * 600
+        assert w.engines.of("llm_request")[-1].detail[-1]["content"].startswith("the red one")

@@ -37,6 +37,7 @@ class Browser:
         self._start_s = self.loop.time()
         self._changed = asyncio.Event()
         self.muted = False
+        self._stalled: list[str | bytes] | None = None
 
     @property
     def now_ms(self) -> int:
@@ -78,7 +79,19 @@ class Browser:
     # -- what a person does
     def send_up(self, message: protocol.Message | str | bytes) -> None:
         """Send a message to the server."""
-        self._up.put_nowait(message.model_dump_json() if isinstance(message, protocol.Message) else message)
+        data = message.model_dump_json() if isinstance(message, protocol.Message) else message
+        if self._stalled is None:
+            self._up.put_nowait(data)
+        else:
+            self._stalled.append(data)
+
+    async def stall(self, seconds: float) -> None:
+        """Let the network stand still on the way up; then everything comes at once."""
+        self._stalled = []
+        await asyncio.sleep(seconds)
+        late, self._stalled = self._stalled, None
+        for data in late:
+            self._up.put_nowait(data)
 
     def leave(self) -> None:
         """Vanish without a word."""

@@ -156,7 +156,7 @@ class Conversation(Weighing):
             self._patience.pause(fact.silence_us // 1000)
             if fact.silence_us < CUT_WORD_US and self._take_back(turn):
                 return
-        self._hear(self._now_us)
+        self._hear(fact.onset_us)
 
     def _take_back(self, turn: Turn) -> bool:
         """The pause may have been inside a word: the last item goes on, and what was made of its half is void."""
@@ -223,7 +223,7 @@ class Conversation(Weighing):
         if fact.down:
             turn = self._take_floor(Trigger.PTT_DOWN, "user")
             turn.talk_key, turn.ended = True, False
-            self._open_item(turn, self._now_us)
+            self._open_item(turn, fact.at_us)
         elif self.leaf is Leaf.TRANSCRIBING_OPEN and self._floor().talk_key:
             turn = self._floor()
             turn.talk_key = False

@@ -81,6 +81,7 @@ class Resumed:
 
     at_sample: int
     silence_samples: int
+    onset_sample: int  # where it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +299,7 @@ class Endpointer:
             return proposals
         self._paused = False
         self._endpoint_ms = self._config.endpoint_ms
-        return [Resumed(self._at, silence), *proposals]
+        return [Resumed(self._at, silence, begun), *proposals]
 
     def _silent_step(self) -> list[Proposal]:
         self._run = 0

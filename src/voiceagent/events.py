@@ -54,9 +54,10 @@ class VoicePaused:
 
 @dataclass(frozen=True, slots=True)
 class VoiceResumed:
-    """Speech goes on after a pause of `silence_us`."""
+    """Speech goes on, at `onset_us`, after a pause of `silence_us`."""
 
     silence_us: int
+    onset_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,10 @@ class TextSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class TalkKey:
-    """The talk key went down or up."""
+    """The talk key went down or up, at `at_us` of what the microphone heard."""
 
     down: bool
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,11 @@ class Microphone:
         if self._echo is not None:
             self._echo.gain_db = gain_db
 
+    @property
+    def spoken_us(self) -> int:
+        """When the last received sample was spoken."""
+        return self._spoken_us(self._received)
+
     def recent_16k(self) -> Samples:
         """Return the last 8 s at most, at 16 kHz, for a model of turns."""
         return Decimator().feed(np.frombuffer(bytes(self._kept[-2 * KEPT_SAMPLES :]), dtype="<i2"))
@@ -180,8 +185,8 @@ class Microphone:
                 return VoiceBegan(onset_us)
             case Pause(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
                 return VoicePaused(self._spoken_us(end), samples_to_us(voiced), self._level_db(level))
-            case Resumed(silence_samples=silence):
-                return VoiceResumed(samples_to_us(silence))
+            case Resumed(silence_samples=silence, onset_sample=onset):
+                return VoiceResumed(samples_to_us(silence), self._spoken_us(onset))
             case Endpoint(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
                 voiced_us, level_db = samples_to_us(voiced), self._level_db(level)
                 if level is not None and voiced_us >= LEARN_VOICED_US and not self._over_reply:

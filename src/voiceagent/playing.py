@@ -202,6 +202,8 @@ class Playing(Answering):
             return
         reply, over = self._replying(turn), self._over
         reply.marks["playback_end"] = self._now_us
+        if over is not None:
+            self._out.append(FlushReply(turn.number, reply.epoch))  # the browser may still hold its end
         verdicts = {barge_in.verdict for barge_in in turn.barge_ins}
         if "open" in verdicts:
             self._judge(turn, "outlived", "the reply had ended")

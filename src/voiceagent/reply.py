@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from voiceagent.audio import OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
+from voiceagent.audio import RATE_HZ, OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
 from voiceagent.events import (
     Fact,
     ReplyAudible,
@@ -33,6 +33,8 @@ MAX_TRIES = 2
 MAX_TOOL_ROUNDS = 3
 CHUNKS_AHEAD = 64
 PHRASES_AHEAD = 8
+TAIL_BYTES = RATE_HZ * 2
+"""A phrase ends with less than a second of silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,25 @@ class _Sound:
     def __init__(self, text: str) -> None:
         self._text = text
         self._samples = 0
-        self._last = 0  # audible sample
+        self._begun = False  # something could be heard
+        self._tail = b""  # where its end is looked for
 
     def feed(self, pcm: bytes) -> list[WordMark]:
         """Take in more audio; the silence before the first sound is told once it is over."""
         marks = []
-        if not self._last and (first := first_audible_sample(pcm)) is not None:
+        if not self._begun and (first := first_audible_sample(pcm)) is not None:
             marks = [WordMark(0, self._samples + first)]
-        if (last := last_audible_sample(pcm)) is not None:
-            self._last = self._samples + last
+            self._begun = True
         self._samples += len(pcm) // 2
+        self._tail = (self._tail + pcm)[-TAIL_BYTES:]
         return marks
 
     def end(self) -> list[WordMark]:
         """The audio is complete: the text was said where the sound ended."""
-        return [WordMark(len(self._text), self._last)] if self._last else []
+        if not self._begun:
+            return []
+        before = self._samples - len(self._tail) // 2
+        return [WordMark(len(self._text), before + (last_audible_sample(self._tail) or 0))]
 
 
 class ReplyAttempt:

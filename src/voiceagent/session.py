@@ -301,6 +301,10 @@ class Session:
                         self._post(Left("too_fast", protocol.Close.POLICY, text, "Send audio as it is recorded."))
                         return
                     self._take(message)
+                    if (
+                        not self._inbox.empty()
+                    ):  # after a stall much comes at once: each fact is decided on in its place
+                        await asyncio.sleep(0)
                 except protocol.ProtocolError as error:
                     self._mistake(error)
         except Gone:
@@ -367,7 +371,7 @@ class Session:
             return
         self._talking = down
         self._mic.reset()
-        self._post(TalkKey(down))
+        self._post(TalkKey(down, self._mic.spoken_us))
 
     def _end_speech(self) -> None:
         for fact in self._mic.end():

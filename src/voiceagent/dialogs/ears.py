@@ -84,6 +84,14 @@ class DrawnEars:
                 proposals += self._silent_step()
         return proposals
 
+    def idle(self, step: int) -> bool:
+        """Whether nothing sounds, sounded or is waited for at this step."""
+        return not (
+            self._in_utterance
+            or self._loud
+            or self._timeline.within(step - LATE_STEPS - EARLY_STEPS, step + EARLY_STEPS)
+        )
+
     # ------------------------------------------------------------------------------ one step
     @property
     def _dbfs(self) -> float:
@@ -133,7 +141,7 @@ class DrawnEars:
             return proposals
         self._paused = False
         self._endpoint_ms = self._usual_endpoint_ms
-        return [Resumed(self.samples, silence), *proposals]
+        return [Resumed(self.samples, silence, self.samples - STEP_SAMPLES), *proposals]
 
     def _silent_step(self) -> list[Proposal]:
         self._run = 0
