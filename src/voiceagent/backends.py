@@ -74,7 +74,9 @@ class Backends:
             url = await self._start_twin() if self._needs_twin else None
             clients = Clients(self._settings, url)
             self._stack.push_async_callback(clients.aclose)
-            self._stages = cascade(clients, self._settings)
+            self._stages = cascade(
+                clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won)
+            )
             await clients.warm()
         except Exception as error:  # noqa: BLE001 - every session is told
             self._log.failure("backends_failed", error)

@@ -94,6 +94,18 @@ class Settings(BaseSettings):
     stt_timeout_s: float = Field(8.0, gt=0, description="Longest wait for a final transcript after the end of a turn.")
     reply_timeout_s: float = Field(10.0, gt=0, description="Longest wait for the first audio of a reply.")
     stall_timeout_s: float = Field(8.0, gt=0, description="Longest standstill of a reply that is being spoken.")
+    hedge_llm_ms: int = Field(
+        0, ge=0, le=10_000, description="Wait for the first token before a second request is made; 0: never."
+    )
+    hedge_tts_ms: int = Field(
+        0, ge=0, le=10_000, description="Wait for a phrase's first byte before a second request is made; 0: never."
+    )
+    hedges_per_min: int = Field(
+        30, ge=1, description="Second requests that the whole server may make, a minute on the average."
+    )
+    phrase_cache_mb: int = Field(
+        8, ge=0, le=1_000, description="Memory for the audio of short phrases that are said often; 0: none is kept."
+    )
 
     # -- the agent
     instructions: str = Field(
