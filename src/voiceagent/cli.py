@@ -14,6 +14,7 @@ from voiceagent import __version__
 from voiceagent.settings import Settings
 
 GAP_PROFILES = ("peers", "mid", "seed", "seed-streaming", "openai26", "zero")  # of `bench.profiles`, not loaded for it
+FAMILIES = ("plain", "pausing", "dictating", "backchannel", "tic and cough", "side speech", "barge-in", "echo")
 
 
 @click.group()
@@ -131,7 +132,7 @@ def doctor(*, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["gap", "bargein", "load", "start", "all"]), default="all")
+@click.argument("name", type=click.Choice(["gap", "bargein", "load", "start", "stragglers", "all"]), default="all")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--readme", is_flag=True, help="Write the table into README.md.")
 @click.option(
@@ -144,7 +145,7 @@ def doctor(*, as_json: bool, **options: Any) -> None:
     help="Endpoint wait of the server under test (gap); the profile's own if not given.",
 )
 def bench(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: int | None) -> None:
-    """Measure the server with scripted back-ends: response gap, barge-in, load, start."""
+    """Measure the server with scripted back-ends: response gap, barge-in, load, start, stragglers."""
     from voiceagent.bench import run
 
     sys.exit(run(name, as_json=as_json, readme=readme, profile=profile, endpoint_ms=endpoint_ms))
@@ -168,8 +169,11 @@ def simulate(
 
 @main.command()
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Seeds with which each is played.")
-@click.option("--family", default=None, help="Only this family.")
+@click.option("--family", type=click.Choice(FAMILIES), default=None, help="Only this family.")
 @click.option("--dialog", default=None, help="Only this dialog.")
+@click.option(
+    "--ears", type=click.Choice(["both", "drawn", "real"]), default="both", show_default=True, help="Whose ears."
+)
 @click.option("--jobs", default=0, show_default=True, help="Processes; 0: one for each core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--csv", type=click.Path(path_type=Path), default=None, help="Write one row an event here.")

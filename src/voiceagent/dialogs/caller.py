@@ -1,21 +1,23 @@
 """The caller of one dialog: takes the turns of the script, makes sounds over the replies, and keeps the truth about both."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from voiceagent.dialogs import material
 from voiceagent.dialogs.material import Murmur, Noise, Utterance
-from voiceagent.dialogs.room import Page, ScriptedAnswers
+from voiceagent.dialogs.room import Around, Page, ScriptedAnswers
 from voiceagent.dialogs.scripts import Aside, Exchange, Over, Script
-from voiceagent.dialogs.sounds import Mouth, Sound
+from voiceagent.dialogs.sounds import RAISED_DB, Mouth, Sound
 from voiceagent.simulation.callers import Caller
-from voiceagent.simulation.script import STEP_MS, Timeline
+from voiceagent.simulation.script import STEP_MS
 
 ANSWER_MS = 4_500  # so long the caller waits for an answer
 AFTER_REPLY_MS = (300, 1_300)
 INTO_REPLY_MS = (700, 2_800)  # from the reply's beginning, or the last sound, to a sound over it
+ECHOES_PER_MIN = 0.5
+"""The gate let none pass in 6 minutes of `bench.ears`; with so many a minute that would have been luck (p = 0.05)."""
+ECHO_EVERY_MS = 200
 LEFT_MS = 2_500  # so much of the reply must be left then
 
 
@@ -34,16 +36,15 @@ class Said:
 
 
 class Person(Caller):
-    """Who plays one script. `put` puts sounds into the room, and returns them as they are there."""
+    """Who plays one script in a room."""
 
     def __init__(
-        self, script: Script, page: Page, timeline: Timeline, answers: ScriptedAnswers, draw: random.Random,
-        put: Callable[[list[Sound]], list[Sound]],
+        self, script: Script, page: Page, room: Around, answers: ScriptedAnswers, draw: random.Random
     ) -> None:  # fmt: skip
-        super().__init__(page, timeline, draw, lambda _: None)
+        super().__init__(page, room.timeline, draw, lambda _: None)
         self.said: list[Said] = []
-        self._script, self._page, self._answers, self._put = script, page, answers, put
-        self._mouth = Mouth(draw, snr_db=script.snr_db, punctuated=script.punctuated)
+        self._script, self._page, self._answers, self._put = script, page, answers, room.put
+        self._mouth = Mouth(draw, snr_db=script.snr_db, punctuated=script.punctuated, dips=room.dips)
         self._long = [each.text for each in material.utterances("replies")]
         self._short = [each.text for each in material.utterances("answers")]
         draw.shuffle(self._long)
@@ -56,6 +57,15 @@ class Person(Caller):
             await self._exchange(exchange)
             await self.until_quiet(60_000)
             await self.rest(*AFTER_REPLY_MS)
+
+    async def echoes(self) -> None:
+        """Let pieces of the agent's voice pass the echo gate, as rarely as they do."""
+        while True:
+            await self.rest(ECHO_EVERY_MS)
+            track = self._page.replying
+            if track is None or track.held or self.draw.random() > ECHOES_PER_MIN * ECHO_EVERY_MS / 60_000:
+                continue
+            self._put([self._mouth.echo(self._answers.next, self._page.step + 1)])
 
     async def _exchange(self, exchange: Exchange) -> None:
         self._expect(long=exchange.long)
@@ -88,7 +98,8 @@ class Person(Caller):
 
     async def _speak(self, utterance: Utterance, label: str, over: int) -> Said:
         echo_db = self._script.echo_db if over else None
-        sounds = self._mouth.say(utterance, self._page.step + 1, echo_db=echo_db)
+        level_db = RAISED_DB if over else 0.0
+        sounds = self._mouth.say(utterance, self._page.step + 1, level_db=level_db, echo_db=echo_db)
         said = Said(label, utterance.text, 0, 0, over=over, answered=not utterance.bare)
         return await self._sound(sounds, said, utterance)
 

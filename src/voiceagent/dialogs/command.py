@@ -4,22 +4,23 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from voiceagent.dialogs.figures import WAITED_FOR, Totals, figures, summary
 from voiceagent.dialogs.play import play, shipped
 from voiceagent.dialogs.scoring import Event, Judge, write_csv
-from voiceagent.dialogs.scripts import Family, scripts
+from voiceagent.dialogs.scripts import FAMILIES, Family, scripts
 from voiceagent.dialogs.table import curve, table, with_table
 from voiceagent.simulation.loop import START_US
 from voiceagent.simulation.telling import tell
 
 SWEEP_MS = (200, 300, 400, 500, 600, 700, 900)
 SWEEP_PATIENCE = (0.0, 0.25, 0.5, 0.75, 1.0)
+REAL_EVERY, REAL, REAL_SEEDS = 17, (0, 5, 11), 2
+"""So every sixth dialog is played with the real ears as well, with so many seeds."""
 README = Path("README.md")
 
 
@@ -45,7 +46,7 @@ class Result:
 def perform(job: Job, *, transcript: bool = False) -> Result:
     """Play and judge one dialog."""
     by_name = {script.name: script for script in scripts()}
-    take = play(by_name[job.name], job.seed, shipped(**dict(job.changes)))
+    take = play(by_name[job.name], job.seed, shipped(**dict(job.changes)), real=job.ears == "real")
     events = Judge(take, START_US, job.ears).events()
     turns = sum(event.label in ("turn", "barge-in") for event in events)
     totals = Totals(
@@ -81,11 +82,18 @@ def gather(results: Iterable[Result]) -> tuple[list[Event], Totals]:
     return events, totals
 
 
-def jobs_of(seeds: int, family: Family | None = None, dialog: str | None = None, **changes: Any) -> list[Job]:
-    """All that is to be played."""
-    chosen = [script for script in scripts() if family in (None, script.family) and dialog in (None, script.name)]
+def jobs_of(wish: "Wish", families: Sequence[Family] = FAMILIES, **changes: Any) -> list[Job]:
+    """All that is to be played: every dialog with drawn ears, and some with the real ones."""
     settings = tuple(sorted((name, value) for name, value in changes.items() if value is not None))
-    return [Job(script.name, seed, changes=settings) for script in chosen for seed in range(1, seeds + 1)]
+    jobs: list[Job] = []
+    for number, script in enumerate(scripts()):
+        if script.family not in families or wish.dialog not in (None, script.name):
+            continue
+        if wish.ears != "real":
+            jobs += [Job(script.name, seed, "drawn", settings) for seed in range(1, wish.seeds + 1)]
+        if wish.ears != "drawn" and number % REAL_EVERY in REAL:
+            jobs += [Job(script.name, seed, "real", settings) for seed in range(1, min(REAL_SEEDS, wish.seeds) + 1)]
+    return jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class Wish:
     seeds: int
     family: Family | None
     dialog: str | None
+    ears: str
     jobs: int
     as_json: bool
     csv: Path | None
@@ -109,9 +118,10 @@ def run(wish: Wish) -> int:
     """Play all that is asked for and print it; 1 if an invariant was violated."""
     processes = wish.jobs or os.cpu_count() or 1
     if wish.sweep:
-        sys.stdout.write(_sweep(wish.seeds, processes))
+        sys.stdout.write(_sweep(wish, processes))
         return 0
-    jobs = jobs_of(wish.seeds, wish.family, wish.dialog, endpoint_ms=wish.endpoint_ms, patience=wish.patience)
+    families = FAMILIES if wish.family is None else (wish.family,)
+    jobs = jobs_of(wish, families, endpoint_ms=wish.endpoint_ms, patience=wish.patience)
     if wish.transcript:
         for job in jobs:
             print("\n".join([f"{job.name} seed {job.seed}", *perform(job, transcript=True).transcript]))
@@ -129,14 +139,13 @@ def run(wish: Wish) -> int:
     return 1 if totals.violations else 0
 
 
-def _sweep(seeds: int, processes: int) -> str:
+def _sweep(wish: Wish, processes: int) -> str:
     """Play the families in which callers pause with one wait after the other."""
     points: list[tuple[str, dict[str, Any]]] = []
     steps: list[tuple[str, dict[str, Any]]] = [(f"endpoint_ms {wait}", {"endpoint_ms": wait}) for wait in SWEEP_MS]
     steps += [(f"patience {dial:g}", {"patience": dial}) for dial in SWEEP_PATIENCE]
     for name, changes in steps:
-        jobs = [job for family in WAITED_FOR for job in jobs_of(seeds, family, **changes)]
-        events, _ = gather(performances(jobs, processes))
+        events, _ = gather(performances(jobs_of(wish, WAITED_FOR, **changes), processes))
         told: dict[str, Any] = figures(events)
         for family in WAITED_FOR:
             told[family] = figures([event for event in events if event.family == family])["cut_off_rate"]

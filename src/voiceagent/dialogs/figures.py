@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voiceagent.dialogs.scoring import LONG_SILENCE_MS, Event, eva
-from voiceagent.dialogs.scripts import FAMILIES
+from voiceagent.dialogs.scripts import FAMILIES, Family
 
-WAITED_FOR = ("plain", "pausing", "dictating")
+WAITED_FOR: tuple[Family, ...] = ("plain", "pausing", "dictating")
 """The families whose turns say how often the agent cuts in; those of the others are short and only set the scene."""
 
 
@@ -38,7 +38,7 @@ def rate(values: Iterable[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _not(value: bool | None) -> bool | None:  # noqa: FBT001 - a value, no switch
+def _not(value: bool | None) -> bool | None:
     return None if value is None else not value
 
 
@@ -133,6 +133,7 @@ def summary(events: Sequence[Event], totals: Totals) -> dict[str, Any]:
         families[family] = {"events": len(mine)} | {
             name: value for name, value in told.items() if value is not None and (value or name not in COUNTS)
         }
+    real = figures([event for event in events if event.ears == "real"])
     turns = max(1, totals.turns)
     more = {name: everything[name] for name in FIGURES if name not in ISSUE}
     more |= {
@@ -145,5 +146,6 @@ def summary(events: Sequence[Event], totals: Totals) -> dict[str, Any]:
         "simulated_s": round(totals.seconds),
     }
     return {name: everything[name] for name in ISSUE} | {
-        "dialogs": len({event.dialog for event in events}), "families": families, "more": more,
+        "dialogs": len({event.dialog for event in events}),
+        "families": families, "real_ears": real, "more": more,
     }  # fmt: skip

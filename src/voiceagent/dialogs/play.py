@@ -8,10 +8,9 @@ from typing import Any
 
 from voiceagent import events
 from voiceagent.dialogs.caller import Person, Said
-from voiceagent.dialogs.ears import DrawnEars
-from voiceagent.dialogs.room import Heard, Page, ScriptedAnswers, ScriptedWords
+from voiceagent.dialogs.real import RealRoom
+from voiceagent.dialogs.room import Around, DrawnRoom, Heard, Page, ScriptedAnswers, ScriptedWords
 from voiceagent.dialogs.scripts import Script
-from voiceagent.dialogs.sounds import Sound
 from voiceagent.session import Session
 from voiceagent.settings import Settings
 from voiceagent.simulation import hearing, invariants
@@ -19,20 +18,16 @@ from voiceagent.simulation.books import Books
 from voiceagent.simulation.browser import Network
 from voiceagent.simulation.checks import CHECKS
 from voiceagent.simulation.loop import VirtualLoop
-from voiceagent.simulation.script import Timeline
-from voiceagent.simulation.speech import Voice
-from voiceagent.simulation.stages import Backends, ScriptedVoice
 from voiceagent.simulation.telling import Entry
 from voiceagent.stages.ports import Stages
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
 REGISTERED = (hearing, invariants)
 NETWORK_MS, JITTER_MS = (10, 60), (0, 0, 2, 5)
-LLM_MS, TTS_MS = (100, 400), (80, 300)
-PACES = (0.9, 1.0, 1.1)
+LLM_MS = (100, 400)
 HANG_UP_S = 0.5
-OFF_STAGE = frozenset({"nothing_said_is_lost", "quiet_finds_listening"})
-"""Invariants that ask the simulator's own ears or caller."""
+OFF_STAGE = frozenset({"nothing_said_is_lost", "history_is_what_was_heard"})
+"""Invariants that ask the simulator's own ears, or are scored here."""
 VERDICTS = frozenset({"confirmed", "confirmed_ended", "rejected", "playback_ended"})
 
 
@@ -67,49 +62,41 @@ def shipped(**changes: Any) -> Settings:
     return plain.model_copy(update=changes)
 
 
-def play(script: Script, seed: int, settings: Settings) -> Take:
-    """Play a dialog."""
+def play(script: Script, seed: int, settings: Settings, *, real: bool = False) -> Take:
+    """Play a dialog, with drawn ears or with the product's own."""
     take = Take(script, seed)
     loop = VirtualLoop(seed)
-    loop.run(_play(loop, take, settings))
+    loop.run(_play(loop, take, settings, real=real))
     return take
 
 
-async def _play(loop: VirtualLoop, take: Take, settings: Settings) -> None:
+async def _play(loop: VirtualLoop, take: Take, settings: Settings, *, real: bool) -> None:
     script = take.script
     draw = random.Random(f"{script.name} {take.seed}")
     take.up_ms, take.down_ms = draw.randint(*NETWORK_MS), draw.randint(*NETWORK_MS)
     network = Network(up_ms=take.up_ms, down_ms=take.down_ms, jitter_ms=JITTER_MS)
-    voice, timeline = Voice(draw.randrange(1 << 30), pace=draw.choice(PACES)), Timeline()
-    checks = defaultdict(
-        list, {when: [one for one in rules if one.name not in OFF_STAGE] for when, rules in CHECKS.items()}
-    )
-    books = Books(loop, settings, voice, checks, None)
-    page = books.browser = Page(loop, network, random.Random(draw.random()), books)
-    books.ears = ears = DrawnEars(timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms)
-    answers = ScriptedAnswers(random.Random(draw.random()), LLM_MS)
-    speech = ScriptedVoice(Backends(tts_first_ms=tuple(range(*TTS_MS))), voice, random.Random(draw.random()), books)
-    stt_draw = random.Random(draw.random())
-    stages = Stages(
-        stt=lambda post: ScriptedWords(timeline, stt_draw, loop, post), llm=answers, tts=speech, warm=_nothing
-    )
-    session = Session("dialog", page, settings, stages, ears, record=_unseen)
+    room: Around = RealRoom(script, take.seed, settings) if real else DrawnRoom(_fork(draw), settings)
+    rules = {when: [rule for rule in each if rule.name not in OFF_STAGE] for when, each in CHECKS.items()}
+    books = Books(loop, settings, room.voice, defaultdict(list, rules), None)
+    page = books.browser = Page(loop, network, _fork(draw), books, room)
+    books.ears = room.ears
+    room.watch(page)
+    answers, speech, stt_draw = ScriptedAnswers(_fork(draw), LLM_MS), room.speech(_fork(draw), books), _fork(draw)
+    stages = Stages(stt=lambda post: ScriptedWords(room, stt_draw, loop, post), llm=answers, tts=speech, warm=_nothing)
+    session = Session("dialog", page, settings, stages, room.ears, record=_unseen)
     books.watch(session)
-
-    def say(sounds: list[Sound]) -> list[Sound]:
-        for sound in sounds:
-            timeline.add(sound)
-        return sounds
-
-    person = Person(script, page, timeline, answers, draw, say)
+    person = Person(script, page, room, answers, draw)
     running = loop.create_task(session.run(), name="session")
     life = loop.create_task(person.live(), name="caller")
+    echoes = [loop.create_task(person.echoes(), name="echoes")] if script.echo_db is not None and not real else []
     await asyncio.wait({running, life}, return_when=asyncio.FIRST_COMPLETED)
     if not life.done():
         life.cancel()
         books.broken("it_goes_on", "a dialog ends by its caller", "the session ended")
     else:
         life.result()
+    for task in echoes:
+        task.cancel()
     await asyncio.sleep(HANG_UP_S)
     session.leave(events.Left("hung_up"))
     await running
@@ -150,6 +137,10 @@ def _count(take: Take, turn: TurnRecord) -> None:
     take.hits += guesses.hit
     take.wasted_tokens += guesses.wasted_tokens
     take.wasted_characters += guesses.wasted_characters
+
+
+def _fork(draw: random.Random) -> random.Random:
+    return random.Random(draw.random())
 
 
 async def _nothing() -> None:

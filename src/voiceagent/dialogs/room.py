@@ -6,19 +6,27 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from voiceagent import protocol
-from voiceagent.dialogs.sounds import FRAME_STEPS
+from voiceagent.dialogs.ears import DrawnEars
+from voiceagent.dialogs.sounds import FRAME_STEPS, Sound
+from voiceagent.endpointing import Ears
 from voiceagent.events import FinalTranscript
+from voiceagent.settings import Settings
 from voiceagent.simulation.books import Books
 from voiceagent.simulation.browser import Browser, Network
 from voiceagent.simulation.loop import VirtualLoop
 from voiceagent.simulation.playback import Playback, Track
 from voiceagent.simulation.script import STEP_MS, Timeline, audio, steps_in
-from voiceagent.stages.ports import Delta, Transcribed
+from voiceagent.simulation.speech import Voice
+from voiceagent.simulation.stages import Backends, ScriptedVoice, Seen
+from voiceagent.stages.ports import Delta, TextToSpeech, Transcribed
 
 TOKEN_S = 0.01
+TTS_MS = (80, 300)
+PACES = (0.9, 1.0, 1.1)
+MOST_UNSENT_STEPS = 10
 
 
 @dataclass(slots=True)
@@ -38,7 +46,11 @@ class HeardPlayback(Playback):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.heard: list[Heard] = []
-        self.base_changes = 0
+        self.on_played: Callable[[Heard], None] = lambda _: None
+
+    def up_to_now(self) -> None:
+        """Note what has been played until this moment."""
+        self._advance()
 
     def _advance(self) -> None:
         track = self.now
@@ -47,6 +59,7 @@ class HeardPlayback(Playback):
         if track is None or base_us is None or track.position == before:
             return
         start_us, end_us = base_us + before * 1000 // 24, base_us + track.position * 1000 // 24
+        self.on_played(Heard(track.epoch, before, track.position, start_us, end_us))
         last = self.heard[-1] if self.heard else None
         if last is not None and last.epoch == track.epoch and last.after == before and start_us - last.end_us < 1_000:
             last.after, last.end_us = track.position, end_us
@@ -54,31 +67,100 @@ class HeardPlayback(Playback):
             self.heard.append(Heard(track.epoch, before, track.position, start_us, end_us))
 
 
+class Around(Protocol):
+    """A room around the page: what the microphone picks up, who listens to it, and how the agent speaks."""
+
+    dips: bool
+    """Whether speech has to be given its short dips of level; waves have them."""
+    timeline: Timeline
+
+    @property
+    def ears(self) -> Ears:
+        """Who listens."""
+
+    @property
+    def voice(self) -> Voice:
+        """How long the agent's words are."""
+
+    def put(self, sounds: list[Sound]) -> list[Sound]:
+        """Make sounds; return them as they are then."""
+
+    def hear(self, step: int, steps: int) -> bytes:
+        """The microphone's samples of these steps."""
+
+    def idle(self, step: int) -> bool:
+        """Whether nothing is to be heard about this step, and nothing is waited for."""
+
+    def ranges(self, pcm: bytes, near: int) -> list[tuple[int, int]]:
+        """The steps that a piece of the microphone's audio is from, which is not far from `near`."""
+
+    def speech(self, draw: random.Random, seen: Seen) -> TextToSpeech:
+        """The agent's text to speech."""
+
+    def watch(self, page: "Page") -> None:
+        """The page in this room."""
+
+
+class DrawnRoom:
+    """A room without waves: sounds bring what the ears notice of them."""
+
+    dips = True
+
+    def __init__(self, draw: random.Random, settings: Settings) -> None:
+        self.timeline = Timeline()
+        self.voice = Voice(draw.randrange(1 << 30), pace=draw.choice(PACES))
+        self.ears = DrawnEars(self.timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms)
+        self.idle = self.ears.idle
+        self.hear, self.ranges = audio, steps_in
+
+    def put(self, sounds: list[Sound]) -> list[Sound]:
+        """Make sounds."""
+        for sound in sounds:
+            self.timeline.add(sound)
+        return sounds
+
+    def speech(self, draw: random.Random, seen: Seen) -> TextToSpeech:
+        """Silent samples, as many as words need."""
+        return ScriptedVoice(Backends(tts_first_ms=tuple(range(*TTS_MS))), self.voice, draw, seen)
+
+    def watch(self, page: "Page") -> None:
+        """Nothing of the page is heard here."""
+
+
 class Page(Browser):
-    """The simulator's browser with the page's own frames. `hear(first step, frames' steps)` is the microphone's audio."""
+    """The simulator's browser with the page's own frames.
+
+    While nothing sounds (`idle`) five frames go as one: their moments do not matter, and each costs time.
+    """
 
     def __init__(
-        self, loop: VirtualLoop, network: Network, draw: random.Random, books: Books,
-        hear: Callable[[int, int], bytes] = audio,
+        self, loop: VirtualLoop, network: Network, draw: random.Random, books: Books, room: Around
     ) -> None:  # fmt: skip
         super().__init__(loop, network, draw, books)
         self._timers["mic"].cancel()
         self.playback: HeardPlayback = HeardPlayback(loop, self.send_up, self.clock_ms, self._audible)
         self.fillers: set[int] = set()
-        self._hear = hear
+        self.audio: dict[int, bytearray] = {}  # of each epoch, as it came
+        self._hear, self._idle = room.hear, room.idle
+        self._unsent = 0  # steps
         self._timers["mic"] = loop.after_us(FRAME_STEPS * STEP_MS * 1000, self._capture, 0)
 
     def _take(self, message: Any) -> None:
-        if isinstance(message, protocol.ReplyFrame) and message.filler:
-            self.fillers.add(message.epoch)
+        if isinstance(message, protocol.ReplyFrame):
+            self.audio.setdefault(message.epoch, bytearray()).extend(message.pcm)
+            if message.filler:
+                self.fillers.add(message.epoch)
         super()._take(message)
 
     def _capture(self, first: int) -> None:
         after = first + FRAME_STEPS
         self._timers["mic"] = self.loop.after_us(FRAME_STEPS * STEP_MS * 1000, self._capture, after)
-        captured_ms = max(0.0, self.clock_ms() - FRAME_STEPS * STEP_MS)
-        self.sent_steps += FRAME_STEPS
-        self.send_up(protocol.MicFrame(self._seq, captured_ms, self._hear(first, FRAME_STEPS)))
+        self._unsent += FRAME_STEPS
+        if self._unsent < MOST_UNSENT_STEPS and self._idle(after):
+            return
+        steps, self._unsent = self._unsent, 0
+        captured_ms = max(0.0, self.clock_ms() - steps * STEP_MS)
+        self.send_up(protocol.MicFrame(self._seq, captured_ms, self._hear(after - steps, steps)))
         self._seq += 1
 
     @property
@@ -94,10 +176,9 @@ class ScriptedWords:
     """`SpeechToText`: an item's words are those whose middle is in its audio; they come 50 to 150 ms after the commit."""
 
     def __init__(
-        self, timeline: Timeline, draw: random.Random, loop: VirtualLoop, post: Callable[[Transcribed], None],
-        ranges: Callable[[bytes, int], list[tuple[int, int]]] = steps_in,
+        self, room: Around, draw: random.Random, loop: VirtualLoop, post: Callable[[Transcribed], None]
     ) -> None:  # fmt: skip
-        self._timeline, self._draw, self._loop, self._post, self._ranges = timeline, draw, loop, post, ranges
+        self._room, self._draw, self._loop, self._post = room, draw, loop, post
         self._items: dict[int, list[tuple[int, int]]] = {}
         self._open = 0
         self._near = 0
@@ -110,7 +191,7 @@ class ScriptedWords:
 
     def append(self, pcm: bytes) -> None:
         """Add audio to the open item."""
-        item, ranges = self._items[self._open], self._ranges(pcm, self._near)
+        item, ranges = self._items[self._open], self._room.ranges(pcm, self._near)
         self._near = ranges[-1][1]
         if item and item[-1][1] in (ranges[0][0], ranges[0][0] + 1):
             item[-1] = (item[-1][0], ranges[0][1])
@@ -119,7 +200,7 @@ class ScriptedWords:
 
     def commit(self, item: int) -> None:
         """The item is complete."""
-        words = self._timeline.words(self._items[item])
+        words = self._room.timeline.words(self._items[item])
         delay_us = self._draw.randrange(50_000, 150_001, 1_000)
         text = written([word.text for word in words])
         self._timers.append(self._loop.after_us(delay_us, self._post, FinalTranscript(item, text)))

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
+from itertools import pairwise
 from typing import TextIO
 
 from voiceagent.dialogs.caller import Said
@@ -54,7 +55,7 @@ def eva(gap_ms: float) -> float:
     """The turn-taking curve of EVA-Bench; a reply before the end scores nothing."""
     if gap_ms < 0:
         return 0.0
-    for (low, low_score), (high, high_score) in zip(EVA_CURVE, EVA_CURVE[1:], strict=False):
+    for (low, low_score), (high, high_score) in pairwise(EVA_CURVE):
         if gap_ms <= high:
             return low_score + (high_score - low_score) * (gap_ms - low) / (high - low)
     return 0.0
@@ -150,11 +151,7 @@ class Judge:
 
     def _resume(self, event: Event, said: Said, until_us: int) -> None:
         spans = self._spans[said.over]
-        breaks = [
-            (before, after)
-            for before, after in zip(spans, spans[1:], strict=False)
-            if said.start_us <= before.end_us < until_us
-        ]
+        breaks = [(before, after) for before, after in pairwise(spans) if said.start_us <= before.end_us < until_us]
         event.pause_ms = sum((after.start_us - before.end_us) / 1000 for before, after in breaks)
         if event.stopped or not breaks:
             return

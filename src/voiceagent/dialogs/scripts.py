@@ -1,9 +1,9 @@
 """The dialogs: which caller says what in which room, family by family; the material is dealt out evenly and for good."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from collections.abc import Sequence
 from itertools import cycle
 from typing import Literal, TypeVar
 

@@ -2,7 +2,9 @@
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from voiceagent.dialogs.material import Murmur, Noise, Utterance
 from voiceagent.ear_delays import DELAYS_MS, QUANTILES
@@ -16,6 +18,8 @@ MEDIAN_PAUSE_MS, PAUSE_SIGMA, LEAST_PAUSE_MS, MOST_PAUSE_MS = 400.0, 0.6, 120, 2
 FINISHED_PAUSE_MS = (250, 700)
 """Those after words that could have been the end are shorter: who pauses longer there is asked something."""
 LEVEL_NOISE_DB = 2.0
+ECHO_AS_SPEECH = 0.3
+RAISED_DB = 2.0  # who speaks against a voice raises their own
 STOP_MS = (270, 540)  # "stop", "wait", "no"
 DIPS = {None: 0.015, 30: 0.015, 20: 0.03, 10: 0.06}
 """How often, a word, the level falls within speech for so long that the ears take it for a pause."""
@@ -23,9 +27,29 @@ DIP_STEPS = (10, 16)
 FAINT_DB = 7.0  # what stands out of the noise by less is missed by half
 CLEAN_SNR_DB = 45
 DIGITS = {
-    word: str(number) for number, word in enumerate("zero one two three four five six seven eight nine".split())
-} | {"oh": "0"}
-ASKING = frozenset("what how can could is are do does did where when which who why would will should any".split())
+    "zero": "0", "oh": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9",
+}  # fmt: skip
+ASKING = frozenset(
+    [
+        "what",
+        "how",
+        "can",
+        "could",
+        "is",
+        "are",
+        "do",
+        "does",
+        "did",
+        "where",
+        "when",
+        "which",
+        "who",
+        "why",
+        "would",
+        "will",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +58,15 @@ class Sound(Segment):
 
     heard_from: int = 0
     heard_to: int = 0
+    text: str = ""  # of a sound without words: what it is
     gate_at: int | None = None
     voice_at: int | None = None
 
 
 def drawn_ms(condition: str, what: str, draw: random.Random) -> float:
     """A delay as the real ears show it: linear between the measured quantiles."""
-    known = DELAYS_MS[condition][what]
-    at = draw.random()
-    if at <= QUANTILES[0]:
-        return known[0]
-    for (low, high), (early, late) in zip(
-        zip(QUANTILES, QUANTILES[1:], strict=False), zip(known, known[1:], strict=False), strict=True
-    ):
-        if at <= high:
-            return early + (late - early) * (at - low) / (high - low)
-    return known[-1]
+    known, at = DELAYS_MS[condition][what], draw.random()
+    return float(np.interp(at, QUANTILES, known))
 
 
 def condition(snr_db: float | None, echo_db: int | None, level_db: float = 0.0) -> str | None:
@@ -71,8 +88,8 @@ def on_a_frame(start: int, delay_ms: float) -> int:
 class Mouth:
     """Whoever makes a sound in this room: draws lengths, levels, and what the ears notice."""
 
-    def __init__(self, draw: random.Random, *, snr_db: int | None, punctuated: bool) -> None:
-        self._draw, self._snr_db, self._punctuated = draw, snr_db, punctuated
+    def __init__(self, draw: random.Random, *, snr_db: int | None, punctuated: bool, dips: bool = True) -> None:
+        self._draw, self._snr_db, self._punctuated, self._dips = draw, snr_db, punctuated, dips
 
     # ------------------------------------------------------------------------------ what is said
     def say(
@@ -88,7 +105,12 @@ class Mouth:
             for word, text in zip(piece.words, texts, strict=True):
                 end = at_word + self._steps(word, bare=said.bare)
                 words.append(Word(text, at_word, end))
-                dips = not said.bare and len(words) < len(piece.words) and draw.random() < DIPS[self._snr_db]
+                dips = (
+                    self._dips
+                    and not said.bare
+                    and len(words) < len(piece.words)
+                    and draw.random() < DIPS[self._snr_db]
+                )
                 at_word = end + (draw.randint(*DIP_STEPS) if dips else 0)
                 if dips:
                     ends.append(len(words))
@@ -113,7 +135,17 @@ class Mouth:
         speech = draw.random() < noise.as_speech
         words = (Word(text, start, end),) if text else ()
         label: Label = "cough" if noise.most_ms > 300 else "tic"
-        return self._notice(Sound(label, start, end, words, draw.gauss(-3.0, 4.0)), None, speech=speech)
+        return self._notice(
+            Sound(label, start, end, words, draw.gauss(-3.0, 4.0), text=noise.name), None, speech=speech
+        )
+
+    def echo(self, reply: str, start: int) -> Sound:
+        """A piece of the agent's own voice that passes the gate; now and then it is heard as speech, and written down."""
+        draw, words = self._draw, reply.split()
+        end, first = start + draw.randint(8, 30), draw.randrange(max(1, len(words) - 2))
+        text = " ".join(words[first : first + 2])
+        sound = Sound("echo", start, end, (Word(text, start, end),), draw.gauss(-8.0, 4.0))
+        return self._notice(sound, None, speech=draw.random() < ECHO_AS_SPEECH)
 
     # ------------------------------------------------------------------------------ lengths and texts
     def _steps(self, word: str, *, bare: bool) -> int:
@@ -159,9 +191,10 @@ class Mouth:
         lag = on_a_frame(end, drawn_ms(kind, "pause", draw)) - end - PAUSE_MS // STEP_MS
         heard_from = start + max(0, gate_at - start - SOUND_STEPS - 1)
         heard_to = max(start + 1, end + lag)
-        return Sound(
-            sound.label, start, end, sound.words, sound.level_db, heard_from=min(heard_from, heard_to - 1), heard_to=heard_to,
-            gate_at=gate_at if gate_at <= heard_to else None, voice_at=voice_at if speech and voice_at <= heard_to else None,
+        return replace(
+            sound, heard_from=min(heard_from, heard_to - 1), heard_to=heard_to,
+            gate_at=gate_at if gate_at <= heard_to else None,
+            voice_at=voice_at if speech and voice_at <= heard_to else None,
         )  # fmt: skip
 
 

@@ -70,23 +70,24 @@ def _form(value: float | None, form: str) -> str:
 
 def table(told: dict[str, Any]) -> str:
     """The figures of `figures.summary`. One that misses its goal is bold."""
-    head = ["", "goal", "all", *FAMILIES]
+    head = ["", "goal", "all", "real ears", *FAMILIES]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     values = {**told, **told["more"]}
     for goal in GOALS:
         value = values.get(goal.name)
         reached = _form(value, goal.form)
         cells = [goal.what, goal.told, reached if goal.reached(value) else f"**{reached}**"]
+        cells.append(_form(told["real_ears"].get(goal.name), goal.form))
         cells += [_form(told["families"][family].get(goal.name), goal.form) for family in FAMILIES]
         lines.append("| " + " | ".join(cells) + " |")
     more = told["more"]
-    lines += [
-        "",
+    lines.append("")
+    lines.append(
         f"{told['dialogs']} dialogs, {more['performances']} performances, {more['simulated_s'] / 3600:.1f} h of talk; "
         f"{more['gate_violations']} invariants violated; early replies: {more['guesses_per_turn']:.2f} a turn, "
         f"{more['guesses_wasted_per_turn']:.2f} in vain ({more['tokens_wasted_per_turn']:.1f} tokens, "
-        f"{more['characters_wasted_per_turn']:.0f} characters of speech).",
-    ]
+        f"{more['characters_wasted_per_turn']:.0f} characters of speech)."
+    )
     return "\n".join(lines) + "\n"
 
 
