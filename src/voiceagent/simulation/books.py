@@ -1,7 +1,7 @@
 """What the simulator has seen of one session, epoch by epoch: the ground on which the invariants are checked."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from voiceagent.events import (
     StartReply,
     SttFailed,
     TextSubmitted,
+    Tick,
     VoiceOn,
 )
 from voiceagent.settings import Settings
@@ -113,7 +114,6 @@ class Books:
         self.typed: set[int] = set()  # turns with typed words
         self.told_twice = False  # the present fact is the transcript of an item that has one
         self.item_in_utterance = False  # an item was opened since speech began
-        self.voice_on_us = 0
         self.passed_over = False  # a voice was taken for somebody else's
         self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
         self.leaf = "listening"
@@ -130,12 +130,13 @@ class Books:
         self.past_seen = tuple(conversation.past)
         handle = conversation.handle
 
-        def watched(fact: Fact, now_us: int) -> Iterator[Effect]:
+        def watched(fact: Fact, now_us: int) -> Iterable[Effect]:
             self._note_fact(fact)
             effects: list[Effect] = handle(fact, now_us)
             self.effects = effects
             self.check("fact", fact)
-            return self._each(effects)
+            # Most facts are acknowledgements without an effect: after them all stands as it stood before.
+            return self._each(effects) if effects or isinstance(fact, Tick) else ()
 
         conversation.handle = watched
 
@@ -150,9 +151,17 @@ class Books:
         self.fact = fact
         self.entries.append((self.loop.now_us, "<", fact))
         match fact:
+            case PlaybackProgress(epoch, samples, kind):
+                book = self.book(epoch)
+                if samples > book.reported:
+                    book.reported = samples
+                    self.progress_us = self.loop.now_us
+                if kind == "flushed":
+                    book.acked = True
+                elif kind == "ended":
+                    book.held = False  # there is nothing more of it to be held
             case VoiceOn():
                 self.item_in_utterance = self.passed_over = False
-                self.voice_on_us = self.loop.now_us
             case FinalTranscript(number, text) | SttFailed(number, text):
                 self._note_words(number, text if isinstance(fact, FinalTranscript) else None)
             case ReplyMark() | PlaybackStarted():
@@ -165,15 +174,6 @@ class Books:
                 self.book(epoch).made = samples
             case ReplyFailed(epoch):
                 self._failed.add(epoch)
-            case PlaybackProgress(epoch, samples, kind):
-                book = self.book(epoch)
-                if samples > book.reported:
-                    book.reported = samples
-                    self.progress_us = self.loop.now_us
-                if kind == "flushed":
-                    book.acked = True
-                elif kind == "ended":
-                    book.held = False  # there is nothing more of it to be held
 
     def _note_words(self, number: int, text: str | None) -> None:
         item = self.items.get(number)
@@ -275,9 +275,6 @@ class Books:
         elif isinstance(message, protocol.ReplyEnd):
             self.check("reply_end", message)
 
-    def reached(self, message: Any) -> None:
-        """It reaches the browser."""
-
     def sounds(self, track: Track, before: Track | None) -> None:
         """An epoch begins in the browser."""
         self.note(f"epoch {track.epoch} begins in the browser")
@@ -310,7 +307,7 @@ class Books:
     # ------------------------------------------------------------------------------ checking
     def check(self, occasion: str, what: Any) -> None:
         """Put what was seen to the invariants of this occasion."""
-        for invariant in self._checks[occasion]:
+        for invariant in self._checks.get(occasion, ()):
             if wrong := invariant.check(self, what):
                 self.broken(invariant.name, invariant.rule, wrong)
 

@@ -13,8 +13,6 @@ from voiceagent.simulation.loop import VirtualLoop
 from voiceagent.simulation.playback import Playback, Track
 from voiceagent.simulation.script import STEP_MS, audio
 
-BLOCK_STEPS = 10  # 100 ms a frame
-BURST = 3  # messages
 CLOCK_AHEAD_MS = 5_000_000.0  # the browser's clock began at another time
 
 
@@ -26,6 +24,7 @@ class Network:
     down_ms: int = 20
     jitter_ms: tuple[int, ...] = (0,)
     stalls: tuple[tuple[int, int], ...] = ()
+    block_steps: int = 10  # of the microphone in a frame
 
 
 class Watched(Protocol):
@@ -33,9 +32,6 @@ class Watched(Protocol):
 
     def sent(self, message: Any) -> None:
         """The server sends."""
-
-    def reached(self, message: Any) -> None:
-        """It reaches the browser."""
 
     def sounds(self, track: Track, before: Track | None) -> None:
         """An epoch begins in the browser; `before` is what was there."""
@@ -55,8 +51,7 @@ class Browser:
         self.muted = False
         self.mic_hangs = False
         self.clock_jump_ms = 0.0
-        self.sent_steps = 0  # steps of the microphone that were sent
-        self.burst_us = -1  # when so much came at once that the network must have stood still
+        self.sent_steps = 0  # of the microphone
         self.on_change: Callable[[], None] = lambda: None
         self.on_clock: Callable[[], None] = lambda: None  # before the clock jumps
         self._network, self._draw, self._watch = network, draw, watch
@@ -67,7 +62,9 @@ class Browser:
         self._up_us = self._down_us = 0  # when the last one arrives
         self._timers: dict[str, Any] = {}
         self._seq = 0
-        self._timers["mic"] = loop.after_us(BLOCK_STEPS * STEP_MS * 1000, self._capture, 0)
+        self._block_steps = network.block_steps
+        self._block_us = network.block_steps * STEP_MS * 1000
+        self._timers["mic"] = loop.after_us(self._block_us, self._capture, 0)
 
     # ------------------------------------------------------------------------------ the clock
     @property
@@ -127,11 +124,9 @@ class Browser:
             self._timers["up"] = self.loop.after_us(self._up_us - self.loop.now_us, self._receive_up)
 
     def _receive_up(self) -> None:
-        now_us, up, before = self.loop.now_us, self._up, len(self._inbox)
+        now_us, up = self.loop.now_us, self._up
         while up and up[0][0] <= now_us:
             self._inbox.append(up.popleft()[1])
-        if len(self._inbox) - before > BURST:
-            self.burst_us = now_us
         if up:
             self._timers["up"] = self.loop.after_us(up[0][0] - now_us, self._receive_up)
         self._wake()
@@ -151,7 +146,6 @@ class Browser:
     def _take(self, message: Any) -> None:
         if not self.answers:
             return
-        self._watch.reached(message)
         if isinstance(message, protocol.ReplyFrame):
             self.playback.frame(message)
         elif isinstance(message, protocol.Ping):
@@ -169,13 +163,13 @@ class Browser:
 
     def _capture(self, first: int) -> None:
         """Send the block that ends now."""
-        after = first + BLOCK_STEPS
-        self._timers["mic"] = self.loop.after_us(BLOCK_STEPS * STEP_MS * 1000, self._capture, after)
+        steps = self._block_steps
+        self._timers["mic"] = self.loop.after_us(self._block_us, self._capture, first + steps)
         if self.muted or self.mic_hangs:
             return
-        captured_ms = max(0.0, self.clock_ms() - BLOCK_STEPS * STEP_MS)
-        self.sent_steps += BLOCK_STEPS
-        self.send_up(protocol.MicFrame(self._seq, captured_ms, audio(first, BLOCK_STEPS)))
+        captured_ms = max(0.0, self.clock_ms() - steps * STEP_MS)
+        self.sent_steps += steps
+        self.send_up(protocol.MicFrame(self._seq, captured_ms, audio(first, steps)))
         self._seq += 1
 
     # ------------------------------------------------------------------------------ leaving

@@ -57,7 +57,9 @@ class Report:
 def timed(seed: int, seconds: float) -> tuple[Outcome, float]:
     """Run one seed and measure what it took of the core; a seed without a violation gives back no transcript."""
     before = time.process_time()
-    gc.disable()  # what a seed leaves is collected at once after some of them
+    if gc.isenabled():  # what a seed leaves is collected after some of them, and the modules never
+        gc.freeze()
+        gc.disable()
     outcome = simulate(seed, seconds)
     if seed % SEEDS_A_SWEEP == 0:
         gc.collect()

@@ -75,10 +75,10 @@ def network(draw: random.Random, seconds: float) -> Network:
             stalls.append((begin, begin + pick((200, 600, 2_000, 4_000))))
     return Network(
         up_ms=pick((0, 10, 30, 80)), down_ms=pick((0, 10, 30, 80)),
-        jitter_ms=pick(((0,), (0, 0, 10), (0, 10, 20, 90))), stalls=tuple(stalls),
+        jitter_ms=pick(((0,), (0, 0, 10), (0, 10, 20, 90))), stalls=tuple(stalls), block_steps=pick((10, 10, 20)),
     )  # fmt: skip
 
 
 def voice(draw: random.Random) -> Voice:
     """A synthesiser's voice."""
-    return Voice(draw.randrange(1 << 30), pace=draw.choice((0.9, 1.0, 1.1)), tells_words=draw.random() < 0.3)
+    return Voice(draw.randrange(1 << 30), pace=draw.choice((0.9, 1.0, 1.1)), tells_words=draw.random() < 0.5)

@@ -1,5 +1,6 @@
 """Ears that know the script: they count samples and propose as the endpointer does, from the sounds that the audio is from."""
 
+from collections import deque
 from collections.abc import Callable
 
 from voiceagent.endpointing import (
@@ -26,6 +27,7 @@ class ScriptedEars:
     def __init__(self, timeline: Timeline, *, pause_ms: int, endpoint_ms: int, sound_ms: int) -> None:
         self.samples = 0
         self.utterance = (0, 0)  # the steps of the last one, from its sound's beginning on
+        self.ended: deque[tuple[int, int, bool]] = deque()  # those whose end was proposed, and whether it was torn
         self.torn = False  # a part of it never came: the microphone was off
         self._onset_step = 0
         self._timeline = timeline
@@ -66,6 +68,7 @@ class ScriptedEars:
         """End an open utterance or sound."""
         ends: list[Proposal] = []
         if self._in_utterance:
+            self.ended.append((*self.utterance, self.torn))
             ends.append(Endpoint(self.samples, self._last_voiced, self._voiced * STEP_SAMPLES, self._dbfs))
         elif self._sounding:
             ends.append(SoundOff(self.samples, self.samples - self._missed * STEP_SAMPLES))

@@ -108,13 +108,13 @@ def nothing_after_the_commit(books: Books, what: tuple[int, list[tuple[int, int]
 @on("fact", "PEERS 17: a pre-roll; nothing the user says is lost")
 def nothing_said_is_lost(books: Books, fact: events.Fact) -> str | None:
     """Of an utterance that ended a turn, the STT has had every voiced step, from the first one on."""
-    if not isinstance(fact, events.VoiceEnded) or not books.item_in_utterance or books.clock_jumped:
+    if not isinstance(fact, events.VoiceEnded):
         return None
-    if books.leaf != "transcribing_open" or books.passed_over or books.ears.torn or not books.settings.barge_in:
+    first, last, torn = books.ears.ended.popleft()
+    if not books.item_in_utterance or books.clock_jumped or torn:
         return None
-    if books.browser.burst_us >= books.voice_on_us:
-        return None  # the network had stood still: what was decided late could not be given any more
-    first, last = books.ears.utterance
+    if books.leaf != "transcribing_open" or books.passed_over or not books.settings.barge_in:
+        return None
     given = sorted(span for item in books.items.values() if not item.void for span in item.ranges)
     for sound in books.ears.speech(first, last):
         at = max(sound.start, first)
