@@ -7,6 +7,9 @@ import pytest
 
 from tests.virtual import run_virtual, virtual_time
 from tests.world import settings_for_tests, world
+from voiceagent.bench.profiles import PROFILES
+from voiceagent.bench.reckoning import spread
+from voiceagent.bench.stragglers import OPENING, PHRASES, TRIES, Choice, stragglers
 from voiceagent.heard import WordMark
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
@@ -349,3 +352,30 @@ async def test_a_dropped_reply_closes_both_requests():
         w.browser.send_up('{"type": "text", "text": "never mind"}')
         await w.browser.until(lambda: "speaking" in w.browser.states)
         assert sorted(entry.detail for entry in w.engines.of("llm_cancelled")) == [1, 2]
+
+
+# ------------------------------------------------------------------------------------------ what it gains
+def reckoned(turns, wait_llm_ms=NEVER, wait_tts_ms=NEVER):
+    """The gaps of the benchmark's turns by arithmetic: a second request is there by its own draw after the wait."""
+    script = Script(**PROFILES["openai26"].delays)
+    gaps_ms = []
+    for turn in range(turns):
+        llm = [script.drawn_ms("llm", turn * TRIES + tries, script.llm_first_token_ms) for tries in (1, 2)]
+        tts = [script.drawn_ms("tts", turn * PHRASES * TRIES + tries, script.tts_first_byte_ms) for tries in (1, 2)]
+        stt_ms = script.drawn_ms("stt", turn, script.stt_delay_ms)
+        llm_ms = min(llm[0], wait_llm_ms + llm[1])
+        tts_ms = min(tts[0], wait_tts_ms + tts[1])
+        assert max(llm_ms, tts_ms) < 5_000  # no deadline comes
+        clause_ms = (len(OPENING.split()) - 1) * script.llm_token_ms
+        gaps_ms.append(max(500, 100 + stt_ms + llm_ms + clause_ms + tts_ms))
+    return spread("gap", gaps_ms)
+
+
+def test_what_hedging_gains():
+    """On drawn delays with stragglers the gap's quantiles are what arithmetic says: the same median, a shorter tail."""
+    plain, hedges = stragglers(400, [Choice(), Choice(1_100, 950)])["runs"]
+    assert {name: plain[name] for name in plain if name.startswith("gap")} == reckoned(400)
+    assert {name: hedges[name] for name in hedges if name.startswith("gap")} == reckoned(400, 1_100, 950)
+    assert hedges["gap_p50_ms"] == plain["gap_p50_ms"]
+    assert hedges["gap_p99_ms"] < plain["gap_p99_ms"]
+    assert hedges["llm_calls_per_turn"] - plain["llm_calls_per_turn"] < 0.15

@@ -10,6 +10,7 @@ from voiceagent.bench.measures import bargein, load, start
 from voiceagent.bench.processes import BenchError
 from voiceagent.bench.profiles import PROFILES
 from voiceagent.bench.response_gap import gap
+from voiceagent.bench.stragglers import stragglers
 
 README = Path("README.md")
 FULL_PERCENT = 90
@@ -25,9 +26,12 @@ tuned by hand, 710, and a bare server without a framework 547. We start at a pau
 
 def run(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: int | None) -> int:
     """Measure and print; 1 with a sentence if it cannot be done."""
-    others: dict[str, Callable[[], dict[str, Any]]] = {"bargein": bargein, "load": load, "start": start}
+    others: dict[str, Callable[[], dict[str, Any]]] = {
+        "bargein": bargein, "load": load, "start": start, "stragglers": stragglers,
+    }  # fmt: skip
     if name == "all":
         chosen = {_command(*each): _gap(*each) for each in GAPS} | others
+        del chosen["stragglers"]  # it measures no server; docs/tuning.md has its table
     else:
         chosen = {"gap": _gap(profile, endpoint_ms)} if name == "gap" else {name: others[name]}
     figures: dict[str, dict[str, Any]] = {}
@@ -119,4 +123,18 @@ def _start_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-_ROWS: dict[str, Any] = {"gap": _gap_rows, "bargein": _bargein_rows, "load": _load_rows, "start": _start_rows}
+def _straggler_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for run in v["runs"]:
+        waits = f"second requests after {run['hedge_llm_ms']} / {run['hedge_tts_ms']} ms (LLM / TTS)"
+        what = [waits] * bool(run["hedge_llm_ms"]) + ["the first phrase known"] * run["phrase_cache"]
+        gaps = " / ".join(f"{run[f'gap_{each}_ms']:.0f}" for each in ("p50", "p95", "p99"))
+        calls = f"{run['llm_calls_per_turn']:.2f} LLM and {run['tts_calls_per_turn']:.2f} TTS calls a turn"
+        name = f"gap with the delays of `{v['profile']}` on virtual time, p50 / p95 / p99, "
+        rows.append((name + (" and ".join(what) or "nothing done"), f"{gaps} ms; {calls}", "stragglers"))
+    return rows
+
+
+_ROWS: dict[str, Any] = {
+    "gap": _gap_rows, "bargein": _bargein_rows, "load": _load_rows, "start": _start_rows, "stragglers": _straggler_rows,
+}  # fmt: skip
