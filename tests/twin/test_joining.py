@@ -39,7 +39,7 @@ def added(given, joined, alone="", *, final=True):
             "stop",
             ("stop", False, 1),
         ),  # no phrase goes on like that
-        ("tell me a long story", "tell me a long story stop", "", ("stop", True, 1)),
+        ("tell me a long story", "tell me a long story stop", "", ("", False, 1)),  # nor is it anything else
         (
             "what is it",
             "what is seven times eight",
@@ -50,8 +50,8 @@ def added(given, joined, alone="", *, final=True):
         ("what is it", "what is tell me", "stop", ("stop", False, 1)),  # disagrees, and is no phrase
         ("tell me a joke", "", "stop", ("stop", False, 1)),  # all of it was garbage
         ("tell me a joke", "tell me a joke", "stop", ("stop", False, 1)),  # nothing new in it
-        ("tell me a joke", "tell me a joke", "", ("", True, 1)),
-        ("", "", "", ("", True, 1)),
+        ("tell me a joke", "tell me a joke", "", ("", False, 1)),
+        ("", "", "", ("", False, 1)),
     ],
 )
 def test_what_is_new(given, joined, alone, expected):

@@ -1,15 +1,18 @@
 """The real engines, in their processes."""
 
+import asyncio
 import contextlib
 import os
 import signal
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from voiceagent.twin import LocalEngines
 from voiceagent.twin.ports import EngineError
+from voiceagent.twin.stt_worker import Recogniser
 
 pytestmark = [
     pytest.mark.local,
@@ -53,6 +56,63 @@ async def test_phrases_are_recognised(engines):
 async def test_what_lies_outside_is_rejected(engines):
     """Speech that is none of the phrases is not bent into one."""
     assert [await hear(engines, text) for text in FOREIGN].count("") >= 2
+
+
+async def say(engines, text):
+    """Return the audio of a text, as an agent sends it: some silence, the voice, and 100 ms more."""
+    pcm = b"".join([chunk async for chunk in engines.speak(text, "en-us", 1.0)])
+    loud = np.flatnonzero(np.abs(np.frombuffer(pcm, dtype="<i2")) > 60)
+    return bytes(19_200) + pcm[loud[0] * 2 : loud[-1] * 2 + 2] + bytes(4_800)
+
+
+async def hear_items(engines, *items):
+    """Return what is heard in items that follow each other closely."""
+    before, heard = None, []
+    for audio in items:
+        before = engines.transcribe(lambda _: None, "", before)
+        before.append(audio)
+        heard.append(before.final())
+    return await asyncio.gather(*heard)
+
+
+async def test_a_sentence_in_two_items(engines):
+    """What is committed in the middle of a sentence is understood with its rest, and no word is given twice."""
+    for first, rest in (("what is", "seven times eight"), ("tell me", "a joke")):
+        items = await say(engines, first), await say(engines, rest)
+        assert " ".join(await hear_items(engines, *items)).split() == f"{first} {rest}".split()
+
+
+async def test_a_new_sentence_soon_after_another(engines):
+    """It is heard as it would be by itself."""
+    items = [await say(engines, text) for text in ("what is the date today", "what time is it", "good morning")]
+    assert await hear_items(engines, *items) == ["what is the date today", "what time is it", "good morning"]
+
+
+async def test_what_lies_outside_is_rejected_after_a_phrase_too(engines):
+    """A phrase before it does not make up for it."""
+    phrase = await say(engines, "what time is it")
+    heard = [(await hear_items(engines, phrase, await say(engines, text)))[1] for text in FOREIGN]
+    assert heard.count("") >= 2
+
+
+async def test_an_item_that_was_taken_back(engines):
+    """An item that brings the audio of the one before again replaces it: all its words are its own."""
+    whole = await say(engines, "what time is it")
+    for cut in (len(whole) // 2 // 2 * 2, len(whole) * 2 // 3 // 2 * 2):
+        assert (await hear_items(engines, whole[:cut], whole))[1] == "what time is it"
+
+
+async def test_what_is_heard_does_not_depend_on_what_was_heard_before():
+    """The room that is added to what is said is the same for everybody."""
+    recogniser, audio = Recogniser(), np.random.default_rng(1).integers(-99, 99, 24_000).astype("<i2").tobytes()
+    taken = []
+    recogniser._decoder = SimpleNamespace(
+        start_utt=lambda: None, end_utt=lambda: None, seg=lambda: (),
+        process_raw=lambda pcm, full_utt: taken.append((pcm, full_utt)),
+    )  # fmt: skip
+    for pcm in (audio, audio[:9_600], audio):
+        recogniser.words(pcm, final=True)
+    assert taken[0] == taken[2] != taken[1]
 
 
 async def test_silence_is_nothing(engines):

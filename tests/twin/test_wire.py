@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.virtual import virtual_time
 from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
 from voiceagent.twin.ports import FunctionCall
+from voiceagent.twin.realtime import GOES_ON_S
 from voiceagent.twin.scripted import tone
 
 AUDIO = base64.b64encode(tone(24_000)).decode()
@@ -83,6 +84,34 @@ async def test_the_order_of_events():
             await ws.send(json.dumps({"type": "conversation.item.retrieve", "item_id": previous}))
             (item,) = await take(ws, 1)
             assert item["item"]["content"] == [{"type": "input_audio", "transcript": "one two"}]
+
+
+@virtual_time
+async def test_an_item_may_go_on_with_the_one_before():
+    """What is said soon after a commit is offered to the engine as going on; later, or after a clear, it is not."""
+
+    class Noting(ScriptedEngines):
+        def transcribe(self, on_partial, connection="", after=None):
+            made.append((super().transcribe(on_partial, connection, after), after))
+            return made[-1][0]
+
+    made = []
+    async with TwinServer(create_twin(Noting(Script(partials=False)), None)) as server, socket(server) as ws:
+        await ws.send(update())
+        await take(ws, 2)
+        for wait_s in (0, GOES_ON_S - 0.5, GOES_ON_S + 0.5):
+            await asyncio.sleep(wait_s)
+            await ws.send(append())
+            await ws.send(COMMIT)
+            await take(ws, 5)
+        await ws.send(append())
+        await ws.send(json.dumps({"type": "input_audio_buffer.clear"}))
+        await ws.send(append())
+        await ws.send(json.dumps({"type": "input_audio_buffer.clear"}))
+        await take(ws, 2)
+    first, second, third, fourth, fifth = made
+    assert [after for _, after in made] == [None, first[0], None, third[0], None]
+    assert len({second[0], fourth[0], fifth[0]}) == 3
 
 
 @virtual_time

@@ -27,6 +27,11 @@ def word_pairs(phrases: Iterable[str]) -> Pairs:
     return frozenset(pair for phrase in phrases for pair in pairwise(["", *phrase.split(), ""]))
 
 
+def all_known(words: Sequence[str], pairs: Pairs, *, ended: bool = True) -> bool:
+    """Return whether each word follows the one before it in some phrase; without `ended` more may come."""
+    return all(pair in pairs for pair in pairwise(["", *words, *([""] if ended else [])]))
+
+
 def carried_on(pieces: Sequence[Piece], audio: bytes) -> list[Piece]:
     """Return what an item goes on from: the pieces before it, less the audio that it brings again.
 
@@ -72,12 +77,10 @@ def new_words(
     if same == len(given):
         likely = bool(rest) and (not given or (given[-1], rest[0]) in pairs)
     else:
-        likely = bool(rest) and all(pair in pairs for pair in pairwise(["", *joined, *([""] if final else [])]))
+        likely = bool(rest) and all_known(joined, pairs, ended=final)
     if likely:
         return rest, True
-    if words := list(alone()):
-        return words, False
-    return rest, True
+    return list(alone()), False
 
 
 def _voice_at(audio: bytes) -> int | None:

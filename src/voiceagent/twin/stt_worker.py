@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FRAME_MS = 10  # the decoder's
 GARBAGE_LOG10 = -1.35
 MOST_GARBAGE = 0.15
 QUIET_DBFS = -48.0
-LEAD_MS, TAIL_MS = 100, 300  # of quiet room around what was said
+MOST_HYPOTHESES = 50
 DISCOUNT = 0.1  # how much is left for word pairs that are in no phrase: "do me a joke"
 _GARBAGE = "garbage_"
 
@@ -70,18 +71,27 @@ class Recogniser:
         audio = soxr.resample(np.frombuffer(pcm, dtype="<i2").astype(np.float32), IN_HZ, RATE_HZ)
         if not audio.size:
             return ""
-        # A word that is cut short after its end is heard worse: a commit may come 100 ms after the voice.
-        audio = np.pad(audio, (LEAD_MS * RATE_HZ // 1000, TAIL_MS * RATE_HZ // 1000))
         # Digital silence ruins the decoder's idea of the channel: it gets a quiet room, always the same one.
         audio += np.random.default_rng(0).normal(0, 32768 * 10 ** (QUIET_DBFS / 20), audio.size)
         self._decoder.start_utt()
         self._decoder.process_raw(np.clip(audio, -32768, 32767).astype("<i2").tobytes(), full_utt=True)
         self._decoder.end_utt()
-        first_frame = (judged_from * 1000 // (IN_HZ * 2) + LEAD_MS) // FRAME_MS if judged_from else 0
-        return _words(list(self._decoder.seg() or ()), final=final, first_frame=first_frame)
+        first_frame = judged_from * 1000 // (IN_HZ * 2) // FRAME_MS
+        words = _words(list(self._decoder.seg() or ()), final=final, first_frame=first_frame)
+        return " ".join((self._likelier(words) or words) if final else words)
+
+    def _likelier(self, words: list[str]) -> list[str] | None:
+        """The best hypothesis that is all of pairs we know, if the best of all is not: "tell me" before "do me"."""
+        if not words or joining.all_known(words, self._pairs):
+            return None
+        for hypothesis in islice(self._decoder.nbest() or (), MOST_HYPOTHESES):
+            other = [_plain(word) for word in hypothesis.hypstr.split() if not word.startswith(("<", "[", "++"))]
+            if other and joining.all_known(other, self._pairs):
+                return other
+        return None
 
 
-def _words(segments: list[object], *, final: bool, first_frame: int) -> str:
+def _words(segments: list[object], *, final: bool, first_frame: int) -> list[str]:
     said: list[str] = []
     garbage = voiced = 0
     for segment in segments:
@@ -92,10 +102,15 @@ def _words(segments: list[object], *, final: bool, first_frame: int) -> str:
             garbage += frames
         elif not word.startswith(("<", "[", "++")):
             voiced += frames
-            said.append(re.sub(r"\(\d+\)$", "", word))
+            said.append(_plain(word))
     if not said or (final and garbage > 0 and garbage >= MOST_GARBAGE * voiced):
-        return ""
-    return " ".join(said)
+        return []
+    return said
+
+
+def _plain(word: str) -> str:
+    """A word without the number of its pronunciation."""
+    return re.sub(r"\(\d+\)$", "", word)
 
 
 def _lexicon(text: str, words: set[str]) -> tuple[list[str], set[str]]:
@@ -104,7 +119,7 @@ def _lexicon(text: str, words: set[str]) -> tuple[list[str], set[str]]:
     for line in text.splitlines():
         head, _, sounds = line.partition(" ")
         phones.update(sounds.split())
-        word = re.sub(r"\(\d+\)$", "", head)
+        word = _plain(head)
         if word in words:
             found.add(word)
             lines.append(line)
