@@ -14,6 +14,7 @@ from voiceagent.dialogs.play import play, shipped
 from voiceagent.dialogs.scoring import Event, Judge, write_csv
 from voiceagent.dialogs.scripts import FAMILIES, Family, scripts
 from voiceagent.dialogs.table import curve, table, with_table
+from voiceagent.dialogs.waves import hush
 from voiceagent.simulation.loop import START_US
 from voiceagent.simulation.telling import tell
 
@@ -60,6 +61,7 @@ def performances(jobs: Iterable[Job], processes: int) -> Iterator[Result]:
     """Perform all of them, in their order, on so many cores."""
     if processes == 1:
         yield from map(perform, jobs)
+        hush()
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from pool.imap(perform, list(jobs), chunksize=4)

@@ -60,6 +60,12 @@ class Synthesis:
         wave = np.frombuffer(b"".join(chunks), dtype="<i2").astype(np.float32) / np.float32(32768)
         return Spoken(wave, tuple(ends))
 
+    def close(self) -> None:
+        """End the process: it ends when there is nothing more to read."""
+        _pipe(self._process.stdin).close()
+        _pipe(self._process.stdout).close()
+        self._process.wait(timeout=5)
+
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
@@ -69,8 +75,15 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 @cache
 def synthesis() -> Synthesis:
-    """The one synthesiser of this process; it ends with it."""
+    """The one synthesiser of this process; it ends with it, or by `hush`."""
     return Synthesis()
+
+
+def hush() -> None:
+    """End the synthesiser, if there is one; the next to need it begins another."""
+    if synthesis.cache_info().currsize:
+        synthesis().close()
+        synthesis.cache_clear()
 
 
 def measured(wave: Wave, level_dbfs: float) -> tuple[Wave, int, int]:
