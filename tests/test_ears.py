@@ -23,6 +23,7 @@ from voiceagent.twin.scripted import tone
 from voiceagent.vad import EnergyGate, NoiseFloor, Silero, step_levels_dbfs
 
 SPEECH = Path(__file__).parents[2] / "shared" / "speech"
+USUAL = EndpointConfig(endpoint_ms=500, pause_ms=200)
 
 
 def noise(ms, dbfs, seed=0):
@@ -135,7 +136,7 @@ def test_rumble_and_hum_are_not_loud(hz, least_db, most_db):
 # ------------------------------------------------------------------------------------------ endpointing without a judge
 def run(pcm, config=None, detector=None, chunk=960):
     """Every proposal for a stream of PCM."""
-    endpointer = Endpointer(config or EndpointConfig(), detector)
+    endpointer = Endpointer(config or USUAL, detector)
     return [proposal for at in range(0, len(pcm), chunk) for proposal in endpointer.feed(pcm[at : at + chunk])]
 
 
@@ -181,7 +182,7 @@ def test_a_click_in_a_pause_is_no_voice():
 
 def test_a_sound_that_comes_to_nothing():
     """It is over after 100 ms of quiet, and ended where it was last loud; then there may be another one."""
-    config = EndpointConfig(min_speech_ms=200)
+    config = EndpointConfig(endpoint_ms=500, pause_ms=200, min_speech_ms=200)
     assert run(silence(500) + voice(100) + silence(300) + voice(100) + silence(300), config) == [
         SoundOn(560 * MS, 500 * MS), SoundOff(700 * MS, 600 * MS), SoundOn(960 * MS, 900 * MS), SoundOff(1100 * MS, 1000 * MS),
     ]  # fmt: skip
@@ -189,7 +190,7 @@ def test_a_sound_that_comes_to_nothing():
 
 def test_a_sound_with_a_gap_is_one():
     """Two steps of quiet do not break a sound off, three do."""
-    config = EndpointConfig(min_speech_ms=200)
+    config = EndpointConfig(endpoint_ms=500, pause_ms=200, min_speech_ms=200)
     for gap_ms, kinds in ((20, [SoundOn, SoundOff]), (30, [])):
         proposals = run(silence(500) + voice(30) + silence(gap_ms) + voice(30) + silence(300), config)
         assert [type(proposal) for proposal in proposals] == kinds
@@ -219,7 +220,7 @@ def test_the_noise_of_a_room_is_no_sound(dbfs):
 
 def test_the_wait_can_be_set_anew():
     """`endpoint_after` holds for this silence, and the next one waits as configured."""
-    endpointer = Endpointer(EndpointConfig())
+    endpointer = Endpointer(USUAL)
     endpointer.feed(silence(500) + voice(300))
     endpointer.endpoint_after(800)
     assert [type(p) for p in endpointer.feed(silence(700))] == [Pause]
@@ -230,7 +231,7 @@ def test_the_wait_can_be_set_anew():
 
 def test_a_wait_that_is_over_already():
     """A shorter wait than the silence so far ends the utterance with the next step, and a resumed one waits as configured."""
-    endpointer = Endpointer(EndpointConfig())
+    endpointer = Endpointer(USUAL)
     endpointer.feed(silence(500) + voice(300) + silence(300))
     endpointer.endpoint_after(250)
     assert endpointer.feed(silence(10)) == [Endpoint(1110 * MS, 800 * MS, 300 * MS, ANY)]
@@ -242,7 +243,7 @@ def test_a_wait_that_is_over_already():
 
 def test_the_pause_can_be_set_anew():
     """`pause_after` holds at once, and for all that follows."""
-    endpointer = Endpointer(EndpointConfig())
+    endpointer = Endpointer(USUAL)
     endpointer.feed(silence(500) + voice(300) + silence(100))
     endpointer.pause_after(60)
     assert [type(p) for p in endpointer.feed(silence(10))] == [Pause]
@@ -256,14 +257,14 @@ def test_under_much_noise_a_pause_is_longer(snr_db, pause_ms):
     """Below 15 dB over the room's noise a silence shorter than 200 ms is not taken for a pause."""
     room = np.frombuffer(noise(6500, -20 - snr_db), "<i2").astype(int)
     speech = np.frombuffer(silence(5000) + voice(500) + silence(1000), "<i2")
-    proposals = run((room + speech).astype("<i2").tobytes(), EndpointConfig(pause_ms=100))
+    proposals = run((room + speech).astype("<i2").tobytes(), EndpointConfig(endpoint_ms=500, pause_ms=100))
     pause = next(p for p in proposals if isinstance(p, Pause) and p.speech_end_sample == 5500 * MS)
     assert pause.at_sample == (5500 + pause_ms) * MS
 
 
 def test_ending_and_forgetting():
     """`end_now` ends an open utterance with an endpoint, `reset` without one; without one open there is nothing."""
-    endpointer = Endpointer(EndpointConfig())
+    endpointer = Endpointer(USUAL)
     assert endpointer.end_now() == []
     endpointer.feed(silence(500) + voice(300))
     assert endpointer.in_utterance is True
@@ -277,7 +278,7 @@ def test_ending_and_forgetting():
 
 def test_a_sound_ends_with_the_microphone():
     """`end_now` ends a sound too: nobody will tell its end later."""
-    endpointer = Endpointer(EndpointConfig(min_speech_ms=200))
+    endpointer = Endpointer(EndpointConfig(endpoint_ms=500, pause_ms=200, min_speech_ms=200))
     endpointer.feed(silence(500) + voice(100) + silence(20))
     assert endpointer.end_now() == [SoundOff(620 * MS, 600 * MS)]
     assert endpointer.end_now() == []

@@ -157,5 +157,5 @@ def test_what_may_be_echo_is_no_sound():
         return -15.0 if sample < 800 * 24 else -25.0
 
     pcm = bytes(500 * 48) + reply(500)
-    assert Endpointer(EndpointConfig()).feed(pcm, echo)[0] == SoundOn(860 * 24, 800 * 24)
+    assert Endpointer(EndpointConfig(endpoint_ms=500, pause_ms=200)).feed(pcm, echo)[0] == SoundOn(860 * 24, 800 * 24)
     assert asked == list(range(500, 1000, 10))

@@ -46,7 +46,7 @@ class Room:
 
     def __init__(self, ears=None, **options):
         self.samples = 0
-        self.ears = ears or Endpointer(EndpointConfig())
+        self.ears = ears or Endpointer(EndpointConfig(endpoint_ms=500, pause_ms=200))
         self.mic = Microphone(self.ears, Stt(), ClockMap(), pre_roll_us=0, now_us=lambda: self.now_us, **options)
 
     @property
@@ -172,7 +172,7 @@ def test_without_the_gate_the_agent_is_heard():
 
 def test_after_a_hold_quieter_voices_are_heard():
     """What is held does not come back: half a second later nothing hides behind it; and after the resume it does again."""
-    room = Room(Endpointer(EndpointConfig(min_speech_ms=600)))
+    room = Room(Endpointer(EndpointConfig(endpoint_ms=500, pause_ms=200, min_speech_ms=600)))
     room.take(1000)
     room.reply(3000)
     room.take(100)

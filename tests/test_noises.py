@@ -82,7 +82,7 @@ def feed(endpointer, wave):
 def test_it_ends_the_turn(said, noise, within_ms):
     """Whatever goes on after somebody spoke, the turn ends, and somebody who speaks into it is heard again."""
     rng, (callers, _) = np.random.default_rng(0), said
-    endpointer = Endpointer(EndpointConfig(pause_ms=100), Silero())
+    endpointer = Endpointer(EndpointConfig(endpoint_ms=500, pause_ms=100), Silero())
     feed(endpointer, bench.pink(3 * RATE_HZ, -65, rng))
     feed(endpointer, callers[0].wave)
     assert endpointer.in_utterance

@@ -169,7 +169,7 @@ class World:
 
 def settings_for_tests(**changes: Any) -> Settings:
     """Settings that read no environment."""
-    return Settings(_env_file=None, **{"backend": "local", **changes})
+    return Settings(_env_file=None, **{"backend": "local", "endpoint_ms": 500, **changes})
 
 
 @asynccontextmanager

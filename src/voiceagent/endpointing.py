@@ -127,8 +127,8 @@ class Ears(Protocol):
 class EndpointConfig:
     """Thresholds; `Settings` says what each means."""
 
-    endpoint_ms: int = 500
-    pause_ms: int = 200
+    endpoint_ms: int = 600
+    pause_ms: int = 100
     sound_ms: int = 60
     min_speech_ms: int = 64
     energy_margin_db: float = 9.0

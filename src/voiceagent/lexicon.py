@@ -160,6 +160,11 @@ class Lexicon:
         words = [_squeeze(word) for word in _tokens(_plain(text))]
         return words if len(words) <= MAX_SIGNAL_WORDS else None
 
+    @property
+    def has_words(self) -> bool:
+        """Whether there are lists for this language; without them every ending is neutral."""
+        return bool(self._words.fillers)
+
     # ------------------------------------------------------------------------------------- endings
     def speculable(self, text: str) -> bool:
         """Whether a guess at the reply is worth its cost after these words."""
@@ -172,7 +177,7 @@ class Lexicon:
         words = _tokens(plain)[-TAIL_WORDS:]
         if not words:
             return Ending.EMPTY
-        if not self._words.fillers:  # a language without lists
+        if not self.has_words:
             return Ending.NEUTRAL
         sentence = _tokens(_SENTENCE.split(plain)[-1])[-TAIL_WORDS:] or words
         whole = " ".join(sentence)

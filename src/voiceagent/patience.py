@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from voiceagent.lexicon import Ending, Lexicon
 
-SHARE = {Ending.COMPLETE: 0.75, Ending.QUESTION: 0.7}
+SHARE = {Ending.COMPLETE: 0.8, Ending.QUESTION: 0.7}
 """Of the usual wait, after words that are complete: a question more clearly hands the turn over than a statement."""
+QUESTION_MARKS = ("?", "？")
+"""Only a transcript that has one knows from the voice that a question has ended: "could you send me" goes on."""
 EXTRA_MS = {
-    Ending.EMPTY: 100,  # the words are not there yet: a little longer than if they said nothing
+    Ending.NEUTRAL: 250,  # "my daughter's school": more pauses follow such words within a turn than after it
+    Ending.EMPTY: 250,  # the words are not there yet, or there are none
     Ending.UNFINISHED: 900,  # "and the ..." goes on within some 1.4 s, if it goes on at all
     Ending.HESITATION: 1_200,  # "um" says: I am not done, and the word is still to be found
     Ending.NUMBER: 1_000,  # a card is looked at between two groups
@@ -69,7 +72,7 @@ class Patience:
         if not self._adapts:
             return Wait(self._endpoint_ms, "fixed")
         ending = self._lexicon.ending(text)
-        wait_ms, reason = self._by_words(ending, spoken_ms), ending.value
+        wait_ms, reason = self._by_words(text, ending, spoken_ms), ending.value
         if ending in _BY_HABIT and self._habit_ms() > wait_ms:
             wait_ms, reason = self._habit_ms(), "caller"
         if probability is not None:
@@ -77,12 +80,14 @@ class Patience:
             wait_ms, reason = heard_ms, "model" if heard_ms != wait_ms else reason
         return Wait(round(min(LONGEST_MS, max(SHORTEST_MS, wait_ms * self._scale()))), reason)
 
-    def _by_words(self, ending: Ending, spoken_ms: int) -> float:
+    def _by_words(self, text: str, ending: Ending, spoken_ms: int) -> float:
         base_ms = self._endpoint_ms
+        if not self._lexicon.has_words or (ending is Ending.QUESTION and not text.rstrip().endswith(QUESTION_MARKS)):
+            return base_ms
         if ending in SHARE:
             return max(min(base_ms, SHORTEST_COMPLETE_MS), base_ms * SHARE[ending])
-        long = LONG_EXTRA_MS if ending is Ending.NEUTRAL and spoken_ms >= LONG_SPEECH_MS else 0
-        return base_ms + EXTRA_MS.get(ending, long)
+        long_ms = LONG_EXTRA_MS if ending is Ending.NEUTRAL and spoken_ms >= LONG_SPEECH_MS else 0
+        return base_ms + EXTRA_MS[ending] + long_ms
 
     def _habit_ms(self) -> float:
         """Return what outlasts nearly all of the caller's pauses, the later ones counting more; 0 if too few are known."""

@@ -13,7 +13,7 @@ class Rules:
     instructions: str = ""
     language: str | None = None
     patience: float = 0.5  # 0 is fast, 1 is patient
-    endpoint_us: int = 500_000
+    endpoint_us: int = 600_000
     endpoint_adapts: bool = True
     pause_us: int = 100_000
     speculate: bool = True
@@ -25,7 +25,7 @@ class Rules:
     unconfirmed_us: int = 300_000  # longest hold by a sound that is not speech
     verdict_us: int = 1_500_000  # longest hold
     resume_after_us: int = 300_000  # silence after speech over a reply that lets it go on
-    side_speech_db: float = 6.0  # so much quieter than the caller is somebody else; 0: nobody is
+    side_speech_db: float = 7.5  # so much quieter than the caller is somebody else; 0: nobody is
     flush_ack_us: int = 250_000
     max_turn_us: int = 60_000_000
     stt_timeout_us: int = 8_000_000

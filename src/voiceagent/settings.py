@@ -126,7 +126,7 @@ class Settings(BaseSettings):
 
     # -- turn-taking: the end of a turn
     endpoint_ms: int = Field(
-        500, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else."
+        600, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else."
     )
     endpoint_adapts: bool = Field(
         True, description="Whether the wait listens to the words, to the caller's own pauses, and to the dial."
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         description="Silence after speech over a reply whose words do not come, before it resumes.",
     )
     side_speech_db: float = Field(
-        6.0,
+        7.5,
         ge=0,
         le=40,
         description="Speech over a reply that is so much quieter than the caller is somebody else; 0: nobody is.",

@@ -160,10 +160,10 @@ class Weighing(Playing):
 
     def _is_noise(self, over: Turn) -> bool:
         """Whether all the words of a sound over a reply are nobody's who wants the floor."""
-        if self._lexicon.is_stop(over.text):
-            return False
         text = over.text
-        return not text or self._is_aside(over.level_db) or self._lexicon.is_backchannel(text) or self._is_echo(text)
+        if not text or self._is_aside(over.level_db):
+            return True
+        return not self._lexicon.is_stop(text) and (self._lexicon.is_backchannel(text) or self._is_echo(text))
 
     def _is_aside(self, level_db: float | None) -> bool:
         """Whether a voice is so much quieter than the caller's that it is somebody else's."""
