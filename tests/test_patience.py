@@ -229,3 +229,12 @@ def test_bounds():
 def test_a_language_without_lists():
     """Without word lists the timing is neutral."""
     assert patience(language="xx").wait("I want the", spoken_ms=900) == Wait(500, "neutral")
+
+
+def test_who_dictates_goes_on_dictating():
+    """After half a number even words that look whole wait as long, until another turn begins."""
+    one = patience()
+    assert one.wait("my number is 555 12", spoken_ms=900) == Wait(1_500, "number")
+    assert one.wait("the red one", spoken_ms=900) == Wait(1_500, "neutral")
+    one.next_turn()
+    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")

@@ -14,6 +14,10 @@ from voiceagent.states import Leaf, Position, Refused, Trigger, rulebook
 from voiceagent.timeline import Origin, Outcome
 from voiceagent.turns import Item, PastTurn, Reply, Turn
 
+LONGEST_PAUSE_US = 3_000_000
+"""Who goes on after more than this has begun anew."""
+HASTY_US = 1_000_000
+"""A reply that is interrupted within so much of its beginning came too early."""
 A_COMPLETE_TURN = "That is all."
 CRACKLES = 3
 CRACKLES_US = 10_000_000
@@ -186,6 +190,7 @@ class Bookkeeping:
         if late is not None:
             self._finish(late, "discarded")
         self._budget.next_turn()
+        self._patience.next_turn()
         turn = Turn(self._next_turn, origin, started_us, parent)
         turn.marks["speech_start"] = started_us
         self._next_turn += 1
@@ -206,6 +211,13 @@ class Bookkeeping:
             item.committed, item.at_commit = True, item.partial
             turn.marks["commit"] = self._now_us
             self._out.append(CommitItem(turn.number, item.key))
+
+    def _learn_pause(self, turn: Turn, onset_us: int) -> None:
+        """The user went on with a turn that was taken for finished: their pauses are longer than that."""
+        ended_us = turn.marks.get("speech_end")
+        if turn.origin == "user" and ended_us is not None and 0 < onset_us - ended_us < LONGEST_PAUSE_US:
+            turn.pauses_ms.append((onset_us - ended_us) // 1000)
+            self._patience.pause((onset_us - ended_us) // 1000)
 
     def _end_of_speech(self, turn: Turn) -> None:
         """Note that the user's turn ended now, without a silence that said so."""

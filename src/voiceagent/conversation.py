@@ -126,6 +126,8 @@ class Conversation(Weighing):
         else:
             turn = self._over if leaf in BARGE_IN and self._over is not None else self._floor()
             self._drop_guess(turn)
+            if leaf is Leaf.TRANSCRIBING_ENDED:
+                self._learn_pause(turn, onset_us)
             self._fire(Trigger.VOICE_ON, "" if turn.speech else "speech")
             turn.ended = False
         turn.speech = True

@@ -44,6 +44,8 @@ SHORTEST_MS, LONGEST_MS = 120, 4_000
 """No wait is shorter than a stop consonant, or so long that the line seems dead."""
 
 _BY_HABIT = (Ending.COMPLETE, Ending.NEUTRAL, Ending.EMPTY)
+_DICTATED = (Ending.NUMBER, Ending.SPELLING)
+"""Who has dictated in a turn goes on dictating in it, also where a piece looks whole."""
 _NOT_DONE = (Ending.UNFINISHED, Ending.HESITATION, Ending.NUMBER, Ending.SPELLING)
 
 
@@ -62,6 +64,11 @@ class Patience:
         self.dial = dial
         self._endpoint_ms, self._adapts, self._lexicon = endpoint_ms, adapts, lexicon
         self._pauses_ms: deque[int] = deque(maxlen=PAUSES_KEPT)
+        self._dictates = False
+
+    def next_turn(self) -> None:
+        """Another turn begins: what was being dictated is over."""
+        self._dictates = False
 
     def pause(self, silence_ms: int) -> None:
         """Note a pause of the caller inside a turn that went on."""
@@ -72,6 +79,7 @@ class Patience:
         if not self._adapts:
             return Wait(self._endpoint_ms, "fixed")
         ending = self._lexicon.ending(text)
+        self._dictates = self._dictates or ending in _DICTATED
         wait_ms, reason = self._by_words(text, ending, spoken_ms), ending.value
         if ending in _BY_HABIT and self._habit_ms() > wait_ms:
             wait_ms, reason = self._habit_ms(), "caller"
@@ -86,6 +94,8 @@ class Patience:
             return base_ms
         if ending in SHARE:
             return max(min(base_ms, SHORTEST_COMPLETE_MS), base_ms * SHARE[ending])
+        if ending is Ending.NEUTRAL and self._dictates:
+            return base_ms + EXTRA_MS[Ending.NUMBER]
         long_ms = LONG_EXTRA_MS if ending is Ending.NEUTRAL and spoken_ms >= LONG_SPEECH_MS else 0
         return base_ms + EXTRA_MS[ending] + long_ms
 

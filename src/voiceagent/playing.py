@@ -2,7 +2,7 @@
 
 from voiceagent import protocol
 from voiceagent.answering import Answering
-from voiceagent.bookkeeping import PendingFlush
+from voiceagent.bookkeeping import HASTY_US, PendingFlush
 from voiceagent.events import (
     CancelReply,
     EndSession,
@@ -232,6 +232,9 @@ class Playing(Answering):
         """Flush first, then cancel; the cut turn waits for the browser's word on what was heard."""
         reply = self._replying(cut)
         self._judge(cut, "confirmed", reason)
+        onset_us = cut.barge_ins[-1].onset_us
+        if onset_us - reply.marks.get("playback_start", onset_us - HASTY_US) < HASTY_US:
+            self._learn_pause(cut, onset_us)
         reply.marks["flush_sent"] = self._now_us
         self._out += [FlushReply(cut.number, reply.epoch), CancelReply(cut.number, reply.epoch)]
         self.epoch += 1
@@ -267,6 +270,7 @@ class Playing(Answering):
     def _reopen(self, turn: Turn, rest: Turn) -> None:
         """The user went on before anything was heard: one turn, its words joined, one reply to all of it."""
         self._drop_reply(turn)
+        self._learn_pause(turn, rest.started_us)
         turn.join(rest)
         for item in rest.items:
             if item.key in self._items:
