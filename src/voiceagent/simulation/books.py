@@ -1,5 +1,6 @@
 """What the simulator has seen of one session, epoch by epoch: the ground on which the invariants are checked."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Books:
         self.longest_s: dict[str, float | None] = {}  # in each leaf, once reckoned
         self.leaf = "listening"
         self.progress_us = loop.now_us  # when a reply last showed a sign of life
+        self.reached: tuple[str, asyncio.Future[None]] | None = None  # a leaf that is waited for
         self._failed: set[int] = set()
         self.past_seen: tuple[Any, ...] = ()
         self._checks = checks
@@ -218,6 +220,8 @@ class Books:
                 self.check("step", step)
                 self.steps.append(step)
                 self.leaf = step.target
+                if self.reached is not None and self.reached[0] == step.target and not self.reached[1].done():
+                    self.reached[1].set_result(None)
                 if step.target == "speaking" and step.source != "speaking":
                     self.progress_us = self.loop.now_us
                 self.passed_over |= step.reason == "side speech" or step.trigger == "too_long"

@@ -24,6 +24,7 @@ from voiceagent.tools import Tool
 REGISTERED = (hearing, invariants)  # importing them put their rules into the register
 FRAME_SAMPLES = 2_400  # 100 ms a reply frame, as the protocol allows; the product's own are shorter
 END_S = 1.0
+LEAVES = [leaf.value for leaf in Leaf]
 
 
 @dataclass(slots=True)
@@ -133,9 +134,13 @@ class World:
         running: asyncio.Task[Ending] = loop.create_task(session.run(), name="session")
         life = loop.create_task(live(caller, self._scene.acts), name="caller")
         leaving = draw.random() < 0.3
-        if leaving:  # in any state
+        reached = loop.create_future()
+        if leaving:  # in a leaf that is drawn, or at some moment
+            books.reached = (draw.choice(LEAVES), reached)
             seconds = min(seconds, draw.randrange(500, 30_000, 10) / 1000)
-        await asyncio.wait({running, life}, timeout=seconds)
+        await asyncio.wait({running, life, reached}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if reached.done():
+            await asyncio.sleep(draw.choice((0, 0, 0.01, 0.1)))
         if life.done():
             life.result()
         life.cancel()
