@@ -138,8 +138,8 @@ MUTANTS = (
     ),
     Mutant(
         "a guess outlives the user's going on", "conversation.py",
-        "            self._drop_guess(turn)\n            self._fire(Trigger.VOICE_ON, \"\" if turn.speech",
-        "            self._fire(Trigger.VOICE_ON, \"\" if turn.speech",
+        '            self._drop_guess(turn)\n            if leaf is Leaf.TRANSCRIBING_ENDED:\n',
+        '            if leaf is Leaf.TRANSCRIBING_ENDED:\n',
     ),
     Mutant(
         "a guess calls functions", "reply.py",
