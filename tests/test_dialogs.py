@@ -115,6 +115,12 @@ def test_an_stt_writes_digits_and_plain_words():
     mouth = Mouth(random.Random(1), snr_db=None, punctuated=False)
     words = [word.text for sound in mouth.say(material.parse("Mm-hm, it's J dot. Okafor?"), 0) for word in sound.words]
     assert words == ["mm-hm", "it's", "j", "dot", "okafor"]
+    mouth = Mouth(random.Random(1), snr_db=None, punctuated=True, dips=False)
+    said = [
+        [word.text for word in mouth.say(material.parse(text), 0)[0].words]
+        for text in ("Oh one more thing.", "It's oh one")
+    ]
+    assert said == [["Oh", "one", "more", "thing."], ["It's", "0", "1"]]
 
 
 # ------------------------------------------------------------------------------------------ scoring

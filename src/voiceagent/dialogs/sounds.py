@@ -166,7 +166,7 @@ class Mouth:
         """How this session's STT writes a piece: plain words, or with capitals, digits and a guess at the punctuation."""
         if not self._punctuated:
             return [re.sub(r"[^\w'@#-]|\.$", "", word.replace(".", "")).lower() or word for word in words]
-        texts = [DIGITS.get(word, word) for word in words]
+        texts = [DIGITS[word] if _dictated(words, number) else word for number, word in enumerate(words)]
         texts[0] = texts[0][:1].upper() + texts[0][1:]
         if texts[-1][-1].isalnum() and len(texts[-1]) > 1:
             texts[-1] += (
@@ -196,6 +196,13 @@ class Mouth:
             gate_at=gate_at if gate_at <= heard_to else None,
             voice_at=voice_at if speech and voice_at <= heard_to else None,
         )  # fmt: skip
+
+
+def _dictated(words: tuple[str, ...], number: int) -> bool:
+    """Whether a word is one digit of several, or all that is said: "one more thing" is written as it is."""
+    around = words[max(0, number - 1) : number] + words[number + 1 : number + 2]
+    alone = len(words) == 1 and words[0] != "oh"
+    return words[number] in DIGITS and (alone or any(word in DIGITS for word in around))
 
 
 def _asks(said: Utterance) -> bool:
