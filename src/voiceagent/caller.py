@@ -82,6 +82,7 @@ class Call:
         self._timeout_s = timeout_s
         self._speech = b""  # what is being said
         self._said = 0  # bytes of it that went out
+        self._over: tuple[int | None, float] = (None, 0.0)  # the reply that was last spoken over, and how far it was
         self._out: asyncio.Queue[str] = asyncio.Queue()
         self._happened = asyncio.Event()  # something changed that the dialog may wait for
         self._state = "listening"
@@ -236,6 +237,8 @@ class Call:
             if isinstance(utterance, str):
                 self._put(protocol.Text(text=utterance))
             else:
+                epoch = self.speaker.playing
+                self._over = (epoch, self.speaker.heard_ms(epoch) if epoch is not None else 0.0)
                 self._speech, self._said = utterance, 0
                 await self._until(lambda: self._said >= len(self._speech), len(utterance) / 2 / protocol.RATE_HZ + 5)
             if self._barge_in_ms is not None and not last:
@@ -254,8 +257,12 @@ class Call:
         return self._answered() > known and self._state == "listening" and self.speaker.playing is None
 
     def _far_enough(self) -> bool:
+        """Whether so much of a reply was heard since one last spoke over it."""
         epoch = self.speaker.playing
-        return epoch is not None and self.speaker.heard_ms(epoch) >= (self._barge_in_ms or 0)
+        over, since_ms = self._over
+        return epoch is not None and self.speaker.heard_ms(epoch) >= (self._barge_in_ms or 0) + (
+            since_ms if epoch == over else 0.0
+        )
 
     async def _until(self, condition: Any, timeout_s: float) -> bool:
         try:

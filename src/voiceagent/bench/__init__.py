@@ -92,18 +92,12 @@ def _gap_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _bargein_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [
-        (
-            "speech over a reply: onset to hold, p50 / p95",
-            f"{v['hold_p50_ms']:.0f} / {v['hold_p95_ms']:.0f} ms",
-            "bargein",
-        ),
-        (
-            "onset to flush (600 ms of voice without a word), p50 / p95",
-            f"{v['flush_p50_ms']:.0f} / {v['flush_p95_ms']:.0f} ms",
-            "bargein",
-        ),
+    rows = [
+        ("speech over a reply: onset to hold, p50 / p95", "hold"),
+        ("onset of a stop word to the flush (its words decide)", "stop"),
+        ("onset of 900 ms of voice without a word to the flush", "voice"),
     ]
+    return [(what, f"{v[f'{key}_p50_ms']:.0f} / {v[f'{key}_p95_ms']:.0f} ms", "bargein") for what, key in rows]
 
 
 def _load_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:

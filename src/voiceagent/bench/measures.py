@@ -27,12 +27,28 @@ async def _call(url: str, utterances: list[bytes | str], **options: Any) -> Call
 
 
 def bargein(*, rounds: int = 8) -> dict[str, Any]:
-    """Measure from the onset of speech over a reply to the hold, and to the flush, as they come to the caller."""
-    speech = utterance("tell me another one please")
-    script = {**PEERS, "tts_ms_per_char": 60}
-    holds, flushes = [], []
+    """Measure from the onset of speech over a reply to the hold, and to the flush, as they come to the caller.
+
+    A stop word cuts by its words; what nobody transcribes in time cuts by its length.
+    """
+    story = {**PEERS, "tts_ms_per_char": 60}
+    holds, words = _interruptions("stop", {**story, "transcripts": ["a story", "stop"]}, rounds)
+    more, voice = _interruptions("where were you all a year ago", {**story, "stt_delay_ms": 3_000}, rounds)
+    holds += more
+    return {
+        "hold_p50_ms": round(statistics.median(holds), 1), "hold_p95_ms": round(quantile(holds, 0.95), 1),
+        "stop_p50_ms": round(statistics.median(words), 1), "stop_p95_ms": round(quantile(words, 0.95), 1),
+        "voice_p50_ms": round(statistics.median(voice), 1), "voice_p95_ms": round(quantile(voice, 0.95), 1),
+        "rounds": len(words) + len(voice),
+    }  # fmt: skip
+
+
+def _interruptions(said: str, script: dict[str, Any], rounds: int) -> tuple[list[float], list[float]]:
+    """Say it over one reply after the other; return the milliseconds from its onset to each hold and to each flush."""
+    question, speech = utterance(), utterance(said)
     with behind(script) as running:
-        call = asyncio.run(_call(running.url, [speech] * (rounds + 1), barge_in_ms=700))
+        call = asyncio.run(_call(running.url, [question, *[speech] * rounds], barge_in_ms=700))
+    holds, flushes = [], []
     onset_s: float | None = None
     for at_s, kind in call.log:
         if kind == "speech begins":
@@ -44,11 +60,7 @@ def bargein(*, rounds: int = 8) -> dict[str, Any]:
             onset_s = None
     if len(flushes) < rounds:
         raise BenchError(f"only {len(flushes)} of {rounds} barge-ins were obeyed: {'; '.join(call.errors)}")
-    return {
-        "hold_p50_ms": round(statistics.median(holds), 1), "hold_p95_ms": round(quantile(holds, 0.95), 1),
-        "flush_p50_ms": round(statistics.median(flushes), 1), "flush_p95_ms": round(quantile(flushes, 0.95), 1),
-        "rounds": len(flushes),
-    }  # fmt: skip
+    return holds, flushes
 
 
 def load() -> dict[str, Any]:
