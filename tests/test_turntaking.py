@@ -295,3 +295,14 @@ async def test_the_talk_key_in_a_stall():
         await w.browser.until_turns(1)
         assert sum(entry.detail for entry in w.engines.of("stt_commit")) >= 24 * 600
         assert w.engines.of("llm_request")[-1].detail[-1]["content"].startswith("the red one")
+
+
+@virtual_time
+async def test_no_filler():
+    """Where none is wanted a long wait stays silent."""
+    script = Script(transcripts=["what time is it"], replies=[ANSWER], llm_first_token_ms=2_500, partials=False)
+    async with world(script, filler="none") as w:
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_turns(1)
+        assert not any(frame.filler for _, frame in w.browser.frames)
+        assert w.turns[0].fillers == 0

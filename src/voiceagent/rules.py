@@ -59,11 +59,11 @@ class Rules:
             barge_in_thinking_us=settings.barge_in_thinking_ms * 1000,
             unconfirmed_us=settings.unconfirmed_ms * 1000,
             side_speech_db=settings.side_speech_db,
-            filler=settings.filler,
+            filler=_unless_none(settings.filler),
             filler_after_us=settings.filler_after_ms * 1000,
             ask_after_us=round(settings.ask_after_s * 1e6),
             ask=settings.ask,
-            farewell=settings.farewell,
+            farewell=_unless_none(settings.farewell),
             barge_in_us=settings.barge_in_ms * 1000,
             verdict_us=settings.verdict_ms * 1000,
             resume_after_us=settings.resume_after_ms * 1000,
@@ -77,3 +77,8 @@ class Rules:
             max_session_tokens=settings.max_session_tokens,
             content=settings.log_content,
         )
+
+
+def _unless_none(words: str) -> str:
+    """An empty variable of the environment is an unset one; so nothing has a word of its own."""
+    return "" if words == "none" else words

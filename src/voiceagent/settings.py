@@ -193,7 +193,7 @@ class Settings(BaseSettings):
 
     # -- silence
     filler: str = Field(
-        "tone", max_length=200, description="Bridges a late reply: `tone`, or words to say; empty: silence."
+        "tone", max_length=200, description="Bridges a late reply: `tone`, or words to say, or `none`."
     )
     filler_after_ms: int = Field(
         1_200, ge=100, le=10_000, description="Wait after the end of a turn before the filler."
@@ -205,7 +205,7 @@ class Settings(BaseSettings):
     idle_s: float = Field(
         600.0, gt=0, description="Silence after which the session ends; after the question, further silence."
     )
-    farewell: str = Field("I will hang up now. Goodbye.", description="What is said before that; empty: nothing.")
+    farewell: str = Field("I will hang up now. Goodbye.", description="What is said before that, or `none`.")
 
     # -- playback
     lead_ms: int = Field(300, ge=200, le=400, description="How far ahead of the speaker reply audio is sent.")

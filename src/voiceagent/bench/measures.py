@@ -46,7 +46,7 @@ def bargein(*, rounds: int = 8) -> dict[str, Any]:
 def _interruptions(said: str, script: dict[str, Any], rounds: int) -> tuple[list[float], list[float]]:
     """Say it over one reply after the other; return the milliseconds from its onset to each hold and to each flush."""
     question, speech = utterance(), utterance(said)
-    with behind(script) as running:
+    with behind(script, filler="none") as running:
         call = asyncio.run(_call(running.url, [question, *[speech] * rounds], barge_in_ms=700))
     holds, flushes = [], []
     onset_s: float | None = None
