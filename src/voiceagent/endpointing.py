@@ -5,6 +5,7 @@ for 76 to 124 ms after it ended, so silence is counted by energy. A step counts 
 loud but nothing has been speech for long: a fan that starts in mid-turn must not keep the turn open.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ ONSET_MS = 400  # speech is loud for at most so long before the judge hears it a
 LOW_SNR_DB = 15.0
 LOW_SNR_PAUSE_MS = 200  # under so much noise a shorter silence is rarely one
 LOUDNESS_STEPS = 20  # after so much voice its level is told
+FLOOR_TO_NOISE_DB = 2.0  # the floor is the room's quiet steps; its noise is on the average so much louder
+MOST_NOISE_DB = 6.0  # a voice is not said to be quieter by more than that because of the noise around it
 LEVEL_STEPS = 300  # the level of an utterance is that of its last 3 s of voice
 LEVEL_PERCENTILE = 75
 YOUNG_STEPS, YOUNG_PERCENTILE = 30, 90  # words often begin softly: of so little voice the loudest counts
@@ -314,10 +317,13 @@ class Endpointer:
 
     # ------------------------------------------------------------------------------ levels
     def _level_dbfs(self) -> float | None:
+        """The level of the voice, without the noise that it stands in."""
         if not self._levels:
             return None
         percentile = LEVEL_PERCENTILE if len(self._levels) > YOUNG_STEPS else YOUNG_PERCENTILE
-        return sorted(self._levels)[len(self._levels) * percentile // 100]
+        level_dbfs = sorted(self._levels)[len(self._levels) * percentile // 100]
+        noise = 10 ** ((self._gate.floor.dbfs + FLOOR_TO_NOISE_DB) / 10)
+        return max(level_dbfs - MOST_NOISE_DB, 10 * math.log10(max(1e-10, 10 ** (level_dbfs / 10) - noise)))
 
     @property
     def _noisy(self) -> bool:
