@@ -266,7 +266,7 @@ def test_signals_of_any_language():
 LISTENING = {
     "en": """mm-hm / Mm-hmm. / mm hm / mhm / yeah / right / yeah yeah / oh okay / uh-huh right / [laughter] / haha / hahaha /
         (laughs) yeah / Uh-huh. / mmm / okay okay okay / I see / Oh, I see! / That makes sense. / ok / yeah, right, sure /
-        yeahhh / Oh really? / hm / *coughs* / all right / YEAH / Ｏｋａｙ""",
+        yeahhh / Oh really? / hm / *coughs* / all right / Ahem. / achoo / YEAH / Ｏｋａｙ""",
     "de": "ja / mhm / genau / ach so / ja genau / Alles klar. / okay / stimmt / ja, ja, verstehe",
     "es": "sí / ya / claro / ajá / sí sí / Vale, vale. / entiendo / claro que sí",
     "fr": "oui / d'accord / d’accord / mhm / ah bon / Oui, oui. / je vois / tout à fait / ouais ouais",

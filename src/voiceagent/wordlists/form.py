@@ -27,7 +27,7 @@ def numerals(text: str, first: int, *, step: int = 1) -> dict[str, str]:
 # What every language has, and all that is known of a language without a list.
 NOISES = phrases("""
 m hm, mm hm, mhm, hm, mm, m m, uh huh, aha, ah, oh, ooh, okay, ok, okey dokey, haha, hehe, hihi, ha ha, he he, ha,
-ha ha ha, hahaha, wow
+ha ha ha, hahaha, wow, ahem, achoo, hatschi, atchoum, achis
 """)
 STOPS = phrases("stop, stopp")
 
