@@ -101,7 +101,8 @@ ENGLISH = Words(
         can i get, could i get, i want you to, can you tell me, could you tell me, in order, due to, i'm looking,
         i'm calling, i'm trying, are you able, give me, show me, tell me, my name's, my, even though, as long as,
         reason is that, problem is that, thing is that, point is that, idea is that, thought that, i said, he said,
-        she said, they said, a new, the new, my new
+        she said, they said, a new, the new, my new, we will need, we'll need, so basically, it just, i'd say, it says,
+        how do i, how do you, how do we, the name is, spelled with, it's about
     """),
     complete_ends=phrases("""
         think so, hope so, guess so, is that so, or so, so so, if so, say so, says so, do so, even so, not so,
@@ -189,6 +190,14 @@ ENGLISH = Words(
         "digits": 4,
         "security": 9,
         "passport": 8,
+        "extension": 3,
+        "serial": 8,
+        "meter": 5,
+        "sort": 6,
+        "member": 6,
+        "membership": 6,
+        "policy": 6,
+        "invoice": 5,
     },
     plain_numbers=words("room flight table house gate bus platform page line track seat season episode chapter train"),
     birth=words("born birth"),
