@@ -91,7 +91,9 @@ FIGURES: dict[str, Callable[[Sequence[Event]], float | None]] = {
     "gap_p50_ms": lambda events: quantile((event.gap_ms for event in events), 0.5),
     "gap_p95_ms": lambda events: quantile((event.gap_ms for event in events), 0.95),
     "eva": lambda events: _mean(
-        0.0 if event.cut_off else eva(event.gap_ms) for event in events if event.gap_ms is not None
+        0.0 if event.cut_off or event.gap_ms is None else eva(event.gap_ms)
+        for event in events
+        if event.missed is not None
     ),
     "awkward_silences": lambda events: sum(
         event.gap_ms is not None and event.gap_ms > LONG_SILENCE_MS for event in events
