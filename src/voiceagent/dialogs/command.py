@@ -48,6 +48,7 @@ def perform(job: Job, *, transcript: bool = False) -> Result:
     """Play and judge one dialog."""
     by_name = {script.name: script for script in scripts()}
     take = play(by_name[job.name], job.seed, shipped(**dict(job.changes)), real=job.ears == "real")
+    hush()  # the synthesiser's voice wavers on from where it was: each dialog has its own
     events = Judge(take, START_US, job.ears).events()
     turns = sum(event.label in ("turn", "barge-in") for event in events)
     totals = Totals(
@@ -61,7 +62,6 @@ def performances(jobs: Iterable[Job], processes: int) -> Iterator[Result]:
     """Perform all of them, in their order, on so many cores."""
     if processes == 1:
         yield from map(perform, jobs)
-        hush()
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from pool.imap(perform, list(jobs), chunksize=4)

@@ -40,7 +40,7 @@ class Synthesis:
         pipes.read(_pipe(self._process.stdout))  # it is ready
 
     def speak(self, text: str, voice: str, speed: float) -> Spoken:
-        """Say a text; the same one is said once a run."""
+        """Say a text; the same one is said once a dialog."""
         key = (text, voice, speed)
         if key not in self._known:
             self._known[key] = self._ask(text, voice, speed)
@@ -75,12 +75,12 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 @cache
 def synthesis() -> Synthesis:
-    """The one synthesiser of this process; it ends with it, or by `hush`."""
+    """The one synthesiser of this dialog: how it says a text depends a little on what it said before."""
     return Synthesis()
 
 
 def hush() -> None:
-    """End the synthesiser, if there is one; the next to need it begins another."""
+    """End the synthesiser, if there is one; the next dialog begins another."""
     if synthesis.cache_info().currsize:
         synthesis().close()
         synthesis.cache_clear()
