@@ -11,7 +11,7 @@ from voiceagent.patience import PAUSES_KEPT, Patience, Wait
 
 SAID = {
     "empty": "",
-    "neutral": "the red one",
+    "neutral": "we found a hotel with a garden near the lake",
     "complete": "that's all",
     "question": "what time is it?",
     "unfinished": "I want the",
@@ -32,7 +32,7 @@ def patience(*, endpoint_ms=500, adapts=True, dial=0.5, language="en"):
     ("ending", "silence_ms"),
     [
         ("empty", 750),
-        ("neutral", 750),
+        ("neutral", 850),
         ("complete", 400),
         ("question", 350),
         ("unfinished", 1_400),
@@ -81,23 +81,25 @@ def test_fixed(text, probability):
 
 def test_a_long_story():
     """Who has talked for long pauses longer between two sentences, but not after a question."""
-    assert patience().wait("the red one", spoken_ms=5_999).silence_ms == 750
-    assert patience().wait("the red one", spoken_ms=6_000) == Wait(900, "neutral")
+    assert patience().wait("we found a hotel with a garden near the lake", spoken_ms=5_999).silence_ms == 850
+    assert patience().wait("we found a hotel with a garden near the lake", spoken_ms=6_000) == Wait(1_000, "neutral")
     assert patience().wait("what time is it?", spoken_ms=60_000) == Wait(350, "question")
 
 
 # ------------------------------------------------------------------------------------------ the dial
-@pytest.mark.parametrize(("dial", "silence_ms"), [(0.0, 450), (0.5, 750), (1.0, 1_500), (-3.0, 450), (7.0, 1_500)])
+@pytest.mark.parametrize(("dial", "silence_ms"), [(0.0, 510), (0.5, 850), (1.0, 1_700), (-3.0, 510), (7.0, 1_700)])
 def test_the_dial(dial, silence_ms):
     """From fast to patient it goes from 0.6 to 2 times the wait."""
-    assert patience(dial=dial).wait("the red one", spoken_ms=900) == Wait(silence_ms, "neutral")
+    assert patience(dial=dial).wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(
+        silence_ms, "neutral"
+    )
 
 
 def test_the_dial_turns_while_running():
     """A turn of the dial is in force with the next wait."""
     one = patience(dial=0.0)
     one.dial = 1.0
-    assert one.wait("the red one", spoken_ms=900).silence_ms == 1_500
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900).silence_ms == 1_700
 
 
 @pytest.mark.parametrize("text", SAID.values())
@@ -122,9 +124,9 @@ def test_habits_of_the_caller():
     one = patience()
     one.pause(700)
     one.pause(700)
-    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(850, "neutral")
     one.pause(700)
-    assert one.wait("the red one", spoken_ms=900) == Wait(865, "caller")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(865, "caller")
     assert one.wait("that's all", spoken_ms=900) == Wait(865, "caller")
     assert one.wait("what time is it?", spoken_ms=900) == Wait(350, "question")
     assert one.wait("I want the", spoken_ms=900) == Wait(1_400, "unfinished")
@@ -135,7 +137,7 @@ def test_a_quick_caller_is_not_cut_off():
     one = patience()
     for _ in range(50):
         one.pause(120)
-    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(850, "neutral")
 
 
 def test_the_slowest_caller():
@@ -143,7 +145,7 @@ def test_the_slowest_caller():
     one = patience()
     for _ in range(5):
         one.pause(30_000)
-    assert one.wait("the red one", spoken_ms=900) == Wait(1_500, "caller")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(1_500, "caller")
 
 
 def test_one_long_pause_is_no_habit():
@@ -152,7 +154,7 @@ def test_one_long_pause_is_no_habit():
     one.pause(1_400)
     for _ in range(9):
         one.pause(200)
-    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(850, "neutral")
 
 
 def test_old_habits_fade():
@@ -160,10 +162,10 @@ def test_old_habits_fade():
     one = patience()
     for _ in range(1_000):
         one.pause(1_000)
-    assert one.wait("the red one", spoken_ms=900).reason == "caller"
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900).reason == "caller"
     for _ in range(PAUSES_KEPT):
         one.pause(200)
-    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(850, "neutral")
     assert len(one._pauses_ms) == PAUSES_KEPT
 
 
@@ -185,8 +187,8 @@ def test_longer_pauses_are_never_a_shorter_wait(text):
     ("ending", "probability", "wait"),
     [
         ("neutral", 1.0, Wait(200, "model")),
-        ("neutral", 0.75, Wait(475, "model")),
-        ("neutral", 0.5, Wait(750, "neutral")),
+        ("neutral", 0.75, Wait(525, "model")),
+        ("neutral", 0.5, Wait(850, "neutral")),
         ("neutral", 0.0, Wait(1_100, "model")),
         ("complete", 1.0, Wait(200, "model")),
         ("complete", 0.0, Wait(1_100, "model")),
@@ -235,6 +237,23 @@ def test_who_dictates_goes_on_dictating():
     """After half a number even words that look whole wait as long, until another turn begins."""
     one = patience()
     assert one.wait("my number is 555 12", spoken_ms=900) == Wait(1_500, "number")
-    assert one.wait("the red one", spoken_ms=900) == Wait(1_500, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(1_500, "neutral")
     one.next_turn()
-    assert one.wait("the red one", spoken_ms=900) == Wait(750, "neutral")
+    assert one.wait("we found a hotel with a garden near the lake", spoken_ms=900) == Wait(850, "neutral")
+
+
+@pytest.mark.parametrize(
+    ("text", "answers", "silence_ms"),
+    [
+        ("my daughter's school", False, 1_200),
+        ("the red one", False, 1_200),
+        ("the red one", True, 500),
+        ("tell me a joke", False, 500),
+        ("please tell me a long story", False, 500),
+    ],
+)
+def test_a_fragment(text, answers, silence_ms):
+    """A few words are a beginning, unless they answer a question or ask for something."""
+    one = patience()
+    one.next_turn(answers=answers)
+    assert one.wait(text, spoken_ms=900) == Wait(silence_ms, "neutral")

@@ -226,7 +226,7 @@ def test_an_acoustic_model_is_listened_to(probability, shorter):
     @virtual_time
     async def run():
         model = Sure(probability)
-        script = Script(transcripts=["the red one"], replies=[ANSWER], partials=False)
+        script = Script(transcripts=["tell me a joke"], replies=[ANSWER], partials=False)
         async with world(script, turn_model=model) as w:
             w.browser.speak(QUESTION_MS)
             await w.browser.until_turns(1)

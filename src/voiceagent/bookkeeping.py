@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from voiceagent import protocol
 from voiceagent.events import CommitItem, Effect, OpenItem, PauseAfter, Record, Send
 from voiceagent.lexicon import Lexicon
-from voiceagent.patience import Patience
+from voiceagent.patience import QUESTION_MARKS, Patience
 from voiceagent.recording import Recorder, farewell
 from voiceagent.rules import Rules
 from voiceagent.speculation import Budget
@@ -190,7 +190,7 @@ class Bookkeeping:
         if late is not None:
             self._finish(late, "discarded")
         self._budget.next_turn()
-        self._patience.next_turn()
+        self._patience.next_turn(answers=self._said.text.endswith(QUESTION_MARKS))
         turn = Turn(self._next_turn, origin, started_us, parent)
         turn.marks["speech_start"] = started_us
         self._next_turn += 1

@@ -21,6 +21,8 @@ TAIL_CHARS, TAIL_WORDS = 480, 40
 """What is looked at of a long text: its end decides."""
 MAX_SIGNAL_CHARS, MAX_SIGNAL_WORDS = 160, 12
 """A longer text is neither listening noises nor a call to stop."""
+REQUEST_WORDS = 3
+"""A verb and what it wants."""
 LONGEST_PHRASE = 6
 """Words of the longest entry of a list."""
 PARTICLE_REACH = 8
@@ -164,6 +166,11 @@ class Lexicon:
     def has_words(self) -> bool:
         """Whether there are lists for this language; without them every ending is neutral."""
         return bool(self._words.fillers)
+
+    def requests(self, text: str) -> bool:
+        """Whether the last sentence asks for something: "tell me a joke", with its object."""
+        words = [word for word in _tokens(_SENTENCE.split(_plain(text).rstrip())[-1]) if word not in self._words.polite]
+        return len(words) >= REQUEST_WORDS and words[0] in self._words.requests
 
     # ------------------------------------------------------------------------------------- endings
     def speculable(self, text: str) -> bool:

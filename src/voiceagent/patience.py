@@ -10,7 +10,7 @@ SHARE = {Ending.COMPLETE: 0.8, Ending.QUESTION: 0.7}
 QUESTION_MARKS = ("?", "？")
 """Only a transcript that has one knows from the voice that a question has ended: "could you send me" goes on."""
 EXTRA_MS = {
-    Ending.NEUTRAL: 250,  # "my daughter's school": more pauses follow such words within a turn than after it
+    Ending.NEUTRAL: 350,  # "find me a hotel near the old town": as many go on as do not
     Ending.EMPTY: 250,  # the words are not there yet, or there are none
     Ending.UNFINISHED: 900,  # "and the ..." goes on within some 1.4 s, if it goes on at all
     Ending.HESITATION: 1_200,  # "um" says: I am not done, and the word is still to be found
@@ -18,6 +18,9 @@ EXTRA_MS = {
     Ending.SPELLING: 800,  # letters come slowly, but steadily
 }
 """On top of the usual wait, after words that are not complete."""
+FRAGMENT_WORDS, FRAGMENT_MS = 6, 700
+"""So few words that say neither that they are whole nor that they are not ("my daughter's school") are mostly a beginning,
+unless they answer a question of the agent, or ask for something ("tell me a joke")."""
 SHORTEST_COMPLETE_MS = 300
 """Complete words wait for so long at least (or as long as is usual, if less): people pause after sentences as well."""
 LONG_SPEECH_MS, LONG_EXTRA_MS = 6_000, 150
@@ -65,10 +68,12 @@ class Patience:
         self._endpoint_ms, self._adapts, self._lexicon = endpoint_ms, adapts, lexicon
         self._pauses_ms: deque[int] = deque(maxlen=PAUSES_KEPT)
         self._dictates = False
+        self._answers = False
 
-    def next_turn(self) -> None:
-        """Another turn begins: what was being dictated is over."""
+    def next_turn(self, *, answers: bool = False) -> None:
+        """Another turn begins, perhaps in answer to a question; what was being dictated is over."""
         self._dictates = False
+        self._answers = answers
 
     def pause(self, silence_ms: int) -> None:
         """Note a pause of the caller inside a turn that went on."""
@@ -96,6 +101,9 @@ class Patience:
             return max(min(base_ms, SHORTEST_COMPLETE_MS), base_ms * SHARE[ending])
         if ending is Ending.NEUTRAL and self._dictates:
             return base_ms + EXTRA_MS[Ending.NUMBER]
+        if ending is Ending.NEUTRAL and len(text.split()) <= FRAGMENT_WORDS:
+            whole = self._answers or self._lexicon.requests(text)
+            return base_ms + (0 if whole else FRAGMENT_MS)
         long_ms = LONG_EXTRA_MS if ending is Ending.NEUTRAL and spoken_ms >= LONG_SPEECH_MS else 0
         return base_ms + EXTRA_MS[ending] + long_ms
 

@@ -3,6 +3,7 @@
 from voiceagent import protocol
 from voiceagent.answering import Answering
 from voiceagent.bookkeeping import HASTY_US, PendingFlush
+from voiceagent.patience import QUESTION_MARKS
 from voiceagent.events import (
     CancelReply,
     EndSession,
@@ -30,7 +31,6 @@ FAREWELLS = {
     "token_cap": ("This conversation has reached its length.", "Start a new one to go on."),
 }
 """Why a session ends by itself: what the page says, and what one can do."""
-QUESTION_MARKS = ("?", "？")
 APOLOGY = "Sorry, something went wrong on my side. Please try again."
 NO_VOICE = "I cannot answer aloud right now. Please try again in a moment."
 

@@ -9,7 +9,8 @@ from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
 from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttFailed
 from voiceagent.lexicon import echoes, same_words
-from voiceagent.playing import QUESTION_MARKS, Playing
+from voiceagent.patience import QUESTION_MARKS
+from voiceagent.playing import Playing
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import StageFault
 from voiceagent.turns import Turn

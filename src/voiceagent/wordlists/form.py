@@ -62,6 +62,7 @@ class Words:
     verb_last: bool = False  # a clause after an opener ends with its auxiliary
     questions: Phrases = NONE  # words that begin a question
     asking: Phrases = NONE  # auxiliaries that begin a question when a subject follows
+    requests: Phrases = NONE  # verbs that begin a request
     asking_on: Phrases = NONE  # of these: what wants a verb after the subject as well: "how do I"
     orders: Phrases = NONE  # what looks like one: "do it"
     wants: Phrases = NONE  # with a denial a clause may end in these and "to": "I don't want to"

@@ -20,6 +20,10 @@ FRENCH = Words(
         tais toi, taisez vous, silence, chut, ça suffit, assez, c'est assez, non non, laisse moi parler, laissez moi parler,
         pause, annule, annulez, laisse tomber, minute, doucement, la ferme
     """),
+    requests=words("""
+        dis dites raconte racontez donne donnez montre montrez mets mettez joue appelle envoie cherche lis ouvre ferme rappelle
+        aide répète explique traduis épelle compte réserve commande
+    """),
     polite=phrases("""
         s'il te plaît, s'il vous plaît, s'il te plait, s'il vous plait, d'accord, okay, ok, merci, pardon, excusez moi,
         excuse moi, désolé, désolée, non, oui, euh, ah, oh, bon, alors, hé, eh, maintenant, mais, bien

@@ -22,6 +22,10 @@ GERMAN = Words(
         das reicht, es reicht, reicht, nein nein, nicht so schnell, lass mich ausreden, lassen sie mich ausreden, pause,
         abbrechen, vergiss es, stop mal, stopp mal, klappe, halt die klappe, schweig
     """),
+    requests=words("""
+        sag sage zeig zeige gib erzähl erzähle stell stelle mach mache spiel spiele ruf rufe schick schicke such suche lies öffne
+        erinnere hilf leg lege zähl zähle buchstabiere wiederhole erklär erkläre beschreib übersetz übersetze buche bestell
+    """),
     polite=phrases("""
         bitte, okay, ok, jetzt, oh, hey, danke, entschuldigung, tschuldigung, nein, ja, gut, mal, doch, ach, äh, ähm, also,
         na, sorry, kurz, bitte mal, so

@@ -22,6 +22,10 @@ SPANISH = Words(
         un momento, un momentito, un segundo, momento, cállate, cállese, callate, silencio, detente, deténgase, no no,
         ya basta, déjame hablar, déjeme hablar, suficiente, es suficiente, pausa, cancela, olvídalo, un minuto, tranquilo
     """),
+    requests=words("""
+        dime cuéntame cuenta pon ponme dame muéstrame abre cierra llama manda envía busca lee recuérdame ayúdame repite explica
+        traduce deletrea reserva pide compra
+    """),
     polite=phrases("""
         por favor, vale, okay, ok, ya, oye, oiga, perdón, perdona, perdone, disculpa, disculpe, gracias, no, sí, bueno, eh,
         ah, oh, pues, ahora, mira
