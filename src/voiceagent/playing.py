@@ -3,7 +3,6 @@
 from voiceagent import protocol
 from voiceagent.answering import Answering
 from voiceagent.bookkeeping import HASTY_US, PendingFlush
-from voiceagent.patience import QUESTION_MARKS
 from voiceagent.events import (
     CancelReply,
     EndSession,
@@ -21,6 +20,7 @@ from voiceagent.events import (
     ReplyWords,
     ResumeReply,
 )
+from voiceagent.patience import QUESTION_MARKS
 from voiceagent.speculation import Guess, Step
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import BargeIn, StageFault
