@@ -192,9 +192,7 @@ class Settings(BaseSettings):
     )
 
     # -- silence
-    filler: str = Field(
-        "tone", max_length=200, description="Bridges a late reply: `tone`, or words to say, or `none`."
-    )
+    filler: str = Field("tone", max_length=200, description="Bridges a late reply: `tone`, or words to say, or `none`.")
     filler_after_ms: int = Field(
         1_200, ge=100, le=10_000, description="Wait after the end of a turn before the filler."
     )
