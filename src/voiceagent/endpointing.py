@@ -130,7 +130,7 @@ class Ears(Protocol):
 class EndpointConfig:
     """Thresholds; `Settings` says what each means."""
 
-    endpoint_ms: int = 600
+    endpoint_ms: int = 650
     pause_ms: int = 100
     sound_ms: int = 60
     min_speech_ms: int = 64

@@ -13,7 +13,7 @@ class Rules:
     instructions: str = ""
     language: str | None = None
     patience: float = 0.5  # 0 is fast, 1 is patient
-    endpoint_us: int = 600_000
+    endpoint_us: int = 650_000
     endpoint_adapts: bool = True
     pause_us: int = 100_000
     speculate: bool = True

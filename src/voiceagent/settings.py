@@ -126,7 +126,7 @@ class Settings(BaseSettings):
 
     # -- turn-taking: the end of a turn
     endpoint_ms: int = Field(
-        600, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else."
+        650, ge=60, le=10_000, description="Silence that ends a turn, where its words say nothing else."
     )
     endpoint_adapts: bool = Field(
         True, description="Whether the wait listens to the words, to the caller's own pauses, and to the dial."
