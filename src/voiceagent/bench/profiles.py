@@ -10,7 +10,7 @@ PATIENT_MS = 500
 CLAUSE_TOKENS = 4
 """Tokens of the first phrase after its first one: four words, and the beginning of a fifth."""
 REPLIES = 4_000
-BURSTS = 100
+BURSTS = 110
 """More than any session says; the bursts of the next session are numbered on from there."""
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aeiou"
 
@@ -28,7 +28,7 @@ class Profile:
     def script(self, heard: list[list[str]]) -> dict[str, Any]:
         """Return the script file's fields for sessions that say these texts, burst after burst."""
         replies = [reply(number) for number in range(REPLIES)]
-        spoken = {"partials": False, "tts_ms_per_char": 3}
+        spoken = {"partials": False, "tts_ms_per_char": 1}
         return {"transcripts_by_burst": heard, "replies": replies, **spoken, **self.delays}
 
 
@@ -43,12 +43,12 @@ def _delays(stt_ms: float, llm_ms: float, tts_ms: float, token_ms: float = 10, *
 _SEED = _delays(270, 500, 600, stt_ms_per_tail_s=30)
 
 PROFILES: dict[str, Profile] = {
-    "peers": Profile(_delays(50, 100, 80), endpoint_ms=200),
-    "mid": Profile(_delays(150, 400, 300)),
+    "peers": Profile(_delays(50, 100, 80), endpoint_ms=200, sessions=4, turns=51),
+    "mid": Profile(_delays(150, 400, 300), sessions=5, turns=41),
     "seed": Profile(_SEED, dictations=4),
     "seed-streaming": Profile({**_SEED, "partials": True, "partial_every_ms": 100, "partial_lag_ms": 50}),
     "openai26": Profile(_delays(140, 700, 600, sigma=0.35, straggler_share=0.015, straggler_factor=4, seed=26)),
-    "zero": Profile(_delays(0, 0, 0, token_ms=0), endpoint_ms=200),
+    "zero": Profile(_delays(0, 0, 0, token_ms=0), endpoint_ms=200, sessions=4, turns=51),
 }
 """`peers` is what the peers were measured by; the delays of `openai26` are medians."""
 

@@ -15,6 +15,8 @@ from voiceagent.twin.bursts import Bursts
 from voiceagent.twin.ports import ConnectionDropped, EngineError, FunctionCall, OnWords, Transcription, WordEnd
 
 RATE_HZ = 24_000
+TIMER_S = 0.002
+"""A loop's timers are late by no more than this."""
 TONE_HZ = 220
 TONE_AMPLITUDE = 4_634  # -20 dBFS
 
@@ -88,8 +90,10 @@ def tone(samples: int, at: int = 0) -> bytes:
 class ScriptedEngines:
     """`Engines` by a script. `log` tells what was asked of them and when."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, *, exact: bool = False) -> None:
+        """`exact`: wait for the very moment, where the loop's timers would be up to a millisecond late each time."""
         self.script = script or Script()
+        self._exact = exact
         self.log: list[LogEntry] = []
         self.commits = 0
         self._utterances = itertools.count()
@@ -131,7 +135,16 @@ class ScriptedEngines:
         """Let a stage's delay pass, and log what it was."""
         delay_ms = self.script.drawn_ms(stage, number, plain_ms)
         self.note(f"{stage}_delay", {"number": number, "ms": round(delay_ms, 3), "text": detail})
-        await asyncio.sleep(delay_ms / 1000)
+        await self._until(asyncio.get_running_loop().time() + delay_ms / 1000)
+
+    async def _until(self, due_s: float) -> None:
+        clock = asyncio.get_running_loop().time
+        if not self._exact:
+            await asyncio.sleep(max(0.0, due_s - clock()))
+            return
+        await asyncio.sleep(max(0.0, due_s - clock() - TIMER_S))
+        while clock() < due_s:
+            await asyncio.sleep(0)
 
     async def reply(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
@@ -160,7 +173,7 @@ class ScriptedEngines:
             first_s = clock()
             for index, word in enumerate(words):
                 if index:  # by an absolute schedule: sums of sleeps would drift
-                    await asyncio.sleep(max(0.0, first_s + index * script.llm_token_ms / 1000 - clock()))
+                    await self._until(first_s + index * script.llm_token_ms / 1000)
                 if script.llm_break.get(number) == index:
                     raise EngineError(500, "scripted", "The script breaks off.")
                 self.note("llm_token" if index else "llm_first_token", word)

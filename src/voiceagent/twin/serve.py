@@ -46,7 +46,7 @@ async def serve(host: str, port: int, api_key: str | None, script: Path | None, 
 
     Raises `BadScript`, `OSError` where the port is taken, `RuntimeError`.
     """
-    engines: Engines = ScriptedEngines(load_script(script)) if script is not None else LocalEngines()
+    engines: Engines = ScriptedEngines(load_script(script), exact=True) if script is not None else LocalEngines()
     if isinstance(engines, LocalEngines) and (missing := engines.missing()):
         raise RuntimeError(f"the local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})")
     stop = asyncio.Event()
