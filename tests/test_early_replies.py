@@ -190,3 +190,17 @@ def test_partials_are_trusted_while_they_are_right():
     assert not it.trusts_partials
     it.partials_were(right=True)
     assert it.trusts_partials
+
+
+@virtual_time
+async def test_the_record_tells_what_was_hidden():
+    """Work that was done while the end of the turn was waited for stands beside the gap, not in it."""
+    script = Script(transcripts=["what time is it"], replies=[ANSWER], partials=False)
+    async with world(script, endpoint_ms=300, **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_turns(1)
+        gap = w.turns[0].gap
+        # 50 ms of STT, 100 to the first token, 40 to the first phrase, 80 to its first byte; the turn ended at 300.
+        assert gap.segments_us["endpoint_wait"] == 300_000
+        assert gap.segments_us["tts_ttfb"] == 70_000
+        assert gap.hidden_us == 50_000 + 100_000 + 40_000 + 10_000

@@ -150,10 +150,10 @@ def test_segments_tile_the_gap():
     """Each mark ends its segment; what was finished earlier is hidden; the sum is the gap."""
     marks = {"speech_end": 0}
     marks |= {mark: (index + 1) * 1000 for index, (_, mark) in enumerate(CHAIN)}
-    marks["stt_final"] = 500  # known before the endpoint
+    marks |= {"commit": 100, "stt_final": 500}  # known before the endpoint
     marks["playback_start"] = 20_000
     gap = response_gap(marks, rtt_us=4000, leading_silence_us=300)
-    assert (gap.gap_us, gap.basis, gap.residual_us, gap.hidden_us) == (20_300, "heard", 0, 1500)
+    assert (gap.gap_us, gap.basis, gap.residual_us, gap.hidden_us) == (20_300, "heard", 0, 400)
     assert sum(gap.segments_us.values()) == gap.gap_us
     assert gap.segments_us["stt_tail"] == 0
     assert (gap.segments_us["network"], gap.segments_us["leading_silence"]) == (2000, 300)

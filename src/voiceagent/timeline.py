@@ -27,6 +27,9 @@ CHAIN: tuple[tuple[str, str], ...] = (
 )
 """The segments of the gap in causal order, each with the mark that ends it; `_AFTER` follows."""
 
+WORK = ("stt_tail", "llm_ttft", "clause_wait", "tts_ttfb")
+"""The segments in which somebody works; in the others one waits."""
+
 SEGMENTS = (*(name for name, _ in CHAIN), "network", "playback", "leading_silence")
 
 
@@ -34,7 +37,7 @@ SEGMENTS = (*(name for name, _ in CHAIN), "network", "playback", "leading_silenc
 class Gap:
     """One response gap, tiled: `segments_us` sum to `gap_us` but for `residual_us`.
 
-    `hidden_us` is work that was finished before the mark in front of it, and so cost nobody any waiting.
+    `hidden_us` is work that was done while something else was waited for, the end of the turn above all.
     `residual_us` is not zero only if the browser's clock was mapped wrongly.
     """
 
@@ -56,14 +59,17 @@ def response_gap(marks: Mapping[str, int], *, rtt_us: int = 0, leading_silence_u
     sent = marks.get("first_frame_sent")
     if start is None or sent is None:
         return None
-    cursor, hidden_us = start, 0
+    cursor, before_us, hidden_us = start, start, 0
     segments: dict[str, int] = {}
     for name, mark in CHAIN:
         at_us = marks.get(mark)
         if at_us is None:
             continue
-        hidden_us += max(0, cursor - at_us)
         segments[name] = max(0, at_us - cursor)
+        if name in WORK:
+            began_us = marks.get("commit", before_us) if name == "stt_tail" else before_us
+            hidden_us += max(0, at_us - began_us - segments[name])
+        before_us = at_us
         cursor = max(cursor, at_us)
     heard = marks.get("playback_start")
     if heard is not None:

@@ -25,6 +25,11 @@ class Goal:
             return self.least is None and self.most is None
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
+    def cell(self, value: float | None) -> str:
+        """A value as the table shows it."""
+        shown = _form(value, self.form)
+        return shown if value is None or self.reached(value) else f"**{shown}**"
+
     @property
     def told(self) -> str:
         """The goal in words."""
@@ -74,11 +79,8 @@ def table(told: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     values = {**told, **told["more"]}
     for goal in GOALS:
-        value = values.get(goal.name)
-        reached = _form(value, goal.form)
-        cells = [goal.what, goal.told, reached if goal.reached(value) else f"**{reached}**"]
-        cells.append(_form(told["real_ears"].get(goal.name), goal.form))
-        cells += [_form(told["families"][family].get(goal.name), goal.form) for family in FAMILIES]
+        columns = [values, told["real_ears"], *(told["families"][family] for family in FAMILIES)]
+        cells = [goal.what, goal.told, *(goal.cell(column.get(goal.name)) for column in columns)]
         lines.append("| " + " | ".join(cells) + " |")
     more = told["more"]
     lines.append("")
