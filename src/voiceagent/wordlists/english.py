@@ -156,8 +156,8 @@ ENGLISH = Words(
         doesn't didn't can't couldn't won't wouldn't shouldn't haven't hasn't
     """),
     requests=words("""
-        do go keep tell give show count set turn play call send find read open close remind help let make put add book order buy spell
-        repeat say sing explain describe translate start stop cancel check look get bring take write convert calculate
+        do go keep tell give show count set turn play call send find read open close remind help let make put add book order buy
+        spell repeat say sing explain describe translate start stop cancel check look get bring take write convert calculate
     """),
     asking_on=words("do does did can could will would shall should may might must have has had"),
     orders=phrases("do it, do that, do this, have it, have that, have this"),
