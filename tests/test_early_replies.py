@@ -204,3 +204,19 @@ async def test_the_record_tells_what_was_hidden():
         assert gap.segments_us["endpoint_wait"] == 300_000
         assert gap.segments_us["tts_ttfb"] == 70_000
         assert gap.hidden_us == 50_000 + 100_000 + 40_000 + 10_000
+
+
+@virtual_time
+async def test_a_pause_that_was_taken_for_the_end_is_learnt():
+    """Who goes on while the reply is being made pauses longer than was thought: the next waits know it."""
+    script = Script(transcripts=["tell me", "a joke"] * 3, replies=[ANSWER], partials=False, llm_first_token_ms=2_000)
+    async with world(script, filler="none") as w:
+        for turn in range(1, 4):
+            w.browser.speak(QUESTION_MS)
+            await w.browser.until_leaf("thinking", times=2 * turn - 1)
+            w.browser.speak(QUESTION_MS)
+            await w.browser.until_turns(2 * turn)
+        pauses = [pause for record in w.turns if record.outcome == "completed" for pause in record.pauses_ms]
+        assert len(pauses) == 3
+        assert min(pauses) > w.settings.endpoint_ms
+        assert w.session._conversation._patience.wait("that is all.", spoken_ms=1_000).reason == "caller"
