@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 PROC = Path("/proc/self")
+JOIN_TIMEOUT_S = 2.0
 
 
 def sockets() -> set[str]:
@@ -48,6 +49,9 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = (set(threading.enumerate()), sockets(), children())
     yield
+    left = remains(before)
+    for thread in left[0]:  # one that has told its last (a process's end) may not yet have returned: give it the time to
+        thread.join(JOIN_TIMEOUT_S)
     left = remains(before)
     if any(left):  # what nobody holds any more is not left; collecting it after every test would take a minute in all
         gc.collect()
