@@ -14,7 +14,7 @@ from voiceagent import doctor, protocol
 from voiceagent.cli import main
 from voiceagent.clockmap import ClockMap
 from voiceagent.logs import RecordLog
-from voiceagent.models import MODELS, warnings
+from voiceagent.models import TABLE, warnings
 from voiceagent.outbox import MAX_CONTROL, Outbox, Overflow
 from voiceagent.settings import Settings
 from voiceagent.states import diagram
@@ -71,14 +71,14 @@ def test_instructions_from_a_file(tmp_path):
 )
 def test_models_near_their_end(today, said):
     """A chosen model that ends within 90 days, or has ended, is named with its successor."""
-    sentences = warnings(settings_for_tests(), today)
+    sentences = warnings(settings_for_tests(tts_model="tts-1"), today)
     assert len(sentences) == len(said)
     assert all(part in sentence for part, sentence in zip(said, sentences, strict=True))
 
 
 def test_models_have_successors():
     """Whatever ends has something to go on with."""
-    assert [name for name, model in MODELS.items() if model.shutdown and not model.successor] == []
+    assert [name for name, row in TABLE.items() if row.shutdown and not row.successor] == []
 
 
 # ------------------------------------------------------------------------------------------ tools

@@ -11,7 +11,7 @@ from voiceagent.recording import Recorder, farewell
 from voiceagent.rules import Rules
 from voiceagent.speculation import Budget
 from voiceagent.states import Leaf, Position, Refused, Trigger, rulebook
-from voiceagent.timeline import Origin, Outcome
+from voiceagent.timeline import Connection, Origin, Outcome
 from voiceagent.turns import Item, PastTurn, Reply, Turn
 
 LONGEST_PAUSE_US = 3_000_000
@@ -59,6 +59,7 @@ class Bookkeeping:
         self._passed_us: int | None = None  # onset of a voice over a reply that was taken for somebody else's
         self._false_sounds: deque[int] = deque(maxlen=CRACKLES)  # when sounds over replies turned out to be nothing
         self._said = Said("", now_us)
+        self._stt_acquire_us: int | None = None  # of a connection that no turn has used yet
         self._unanswered = 0  # questions of the agent whether one is still there
         self._lexicon = Lexicon.of(rules.language)
         self._patience = Patience(
@@ -208,6 +209,10 @@ class Bookkeeping:
     def _commit(self, turn: Turn) -> None:
         item = turn.open_item
         if item is not None:
+            turn.connections.setdefault(
+                "stt", Connection(self._stt_acquire_us or 0, reused=self._stt_acquire_us is None)
+            )
+            self._stt_acquire_us = None
             item.committed, item.at_commit = True, item.partial
             turn.marks["commit"] = self._now_us
             self._out.append(CommitItem(turn.number, item.key))

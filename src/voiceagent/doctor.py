@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Literal
 
 from voiceagent.events import Stage
-from voiceagent.models import MODELS, warnings
+from voiceagent.models import capabilities, chosen, warnings
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 
@@ -100,17 +100,17 @@ def _models(settings: Settings) -> list[Finding]:
     findings = [Finding("models", "note", sentence, "choose another model") for sentence in sentences]
     findings += [
         Finding("models", "note", f"{name} is not known here; it is used as it is")
-        for name in (settings.stt_model, settings.llm_model, settings.tts_model)
-        if name not in MODELS
+        for role, name in chosen(settings).items()
+        if not capabilities(name, role).known
     ]
-    return findings or [Finding("models", "ok", f"{settings.stt_model}, {settings.llm_model}, {settings.tts_model}")]
+    return findings or [Finding("models", "ok", ", ".join(chosen(settings).values()))]
 
 
 async def _backends(settings: Settings) -> list[Finding]:
     """Ask each stage's server for its models; the embedded twin needs no asking."""
     clients = Clients(settings, "http://127.0.0.1:0/v1")
     try:
-        return [await _backend(settings, clients, stage) for stage in NAMES]
+        return [await _backend(settings, clients, stage) for stage in chosen(settings)]
     finally:
         await clients.aclose()
 

@@ -11,7 +11,7 @@ from voiceagent.heard import WordMark
 from voiceagent.protocol import Message
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
-Stage = Literal["stt", "llm", "tts"]
+Stage = Literal["stt", "llm", "tts", "realtime"]
 
 
 # ------------------------------------------------------------------------------- facts: the user
@@ -149,6 +149,23 @@ class SttFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SttConnected:
+    """The STT has opened a connection, its configuration is confirmed; both took so long."""
+
+    acquire_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyConnected:
+    """A request of a reply has its connection: a new one, which took so long, or one that was `reused`."""
+
+    epoch: int
+    stage: Stage
+    acquire_us: int
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyMark:
     """A moment in the making of a reply, by its name in METRICS."""
 
@@ -242,8 +259,8 @@ class PlaybackProgress:
 Fact = (
     SoundOn | SoundOff | VoiceOn | VoiceLevel | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
     | TextSubmitted | TalkKey | Left | AgentSays | Tick
-    | PartialTranscript | FinalTranscript | SttFailed
-    | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
+    | PartialTranscript | FinalTranscript | SttFailed | SttConnected
+    | ReplyConnected | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
     | PlaybackStarted | PlaybackProgress
 )  # fmt: skip
 

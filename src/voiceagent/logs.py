@@ -91,6 +91,10 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "heard_ms": _samples_ms(record.heard_samples), "reply_ms": _samples_ms(record.reply_samples),
         "usage": record.usage, "rtt_ms": _ms(record.rtt_us),
         "faults": [asdict(fault) for fault in record.faults],
+        "connections": {
+            stage: {"acquire_ms": _ms(connection.acquire_us), "reused": connection.reused}
+            for stage, connection in record.connections.items()
+        },
     }  # fmt: skip
     return fields | ({"content": record.content} if record.content else {})
 

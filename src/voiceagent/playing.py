@@ -11,6 +11,7 @@ from voiceagent.events import (
     PlaybackProgress,
     PlaybackStarted,
     ReplyAudible,
+    ReplyConnected,
     ReplyDone,
     ReplyDropped,
     ReplyFailed,
@@ -23,7 +24,7 @@ from voiceagent.events import (
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.speculation import Guess, Step
 from voiceagent.states import Leaf, Trigger
-from voiceagent.timeline import BargeIn, StageFault
+from voiceagent.timeline import BargeIn, Connection, StageFault
 from voiceagent.turns import Reply, Turn
 
 FAREWELLS = {
@@ -53,6 +54,10 @@ class Playing(Answering):
         if current := self._current(fact.epoch):
             current[1].marks.setdefault(fact.name, fact.at_us)
             self._progress_us = self._now_us
+
+    def _reply_connected(self, fact: ReplyConnected) -> None:
+        if current := self._current(fact.epoch):
+            current[0].connections[fact.stage] = Connection(fact.acquire_us, fact.reused)
 
     def _reply_phrase(self, fact: ReplyPhrase) -> None:
         if current := self._current(fact.epoch):

@@ -58,7 +58,7 @@ class Recorder:
             heard_samples=reply.heard_samples if reply is not None else 0,
             reply_samples=(reply.total_samples or 0) if reply is not None else 0,
             usage=turn.usage, rtt_us=turn.rtt_us, reopened=turn.reopened,
-            faults=tuple(turn.faults), content=texts if self._content else {},
+            faults=tuple(turn.faults), connections=turn.connections, content=texts if self._content else {},
         )  # fmt: skip
 
 

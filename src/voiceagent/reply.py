@@ -14,6 +14,7 @@ from voiceagent.audio import RATE_HZ, OddBytes, first_audible_sample, last_audib
 from voiceagent.events import (
     Fact,
     ReplyAudible,
+    ReplyConnected,
     ReplyDone,
     ReplyFailed,
     ReplyMark,
@@ -26,11 +27,12 @@ from voiceagent.heard import WordMark
 from voiceagent.outbox import Outbox
 from voiceagent.phrases import PhraseCutter
 from voiceagent.stages.clients import NAMES
-from voiceagent.stages.ports import Delta, StageError, Stages, ToolCall
+from voiceagent.stages.ports import Acquired, Delta, SpeechPart, StageError, Stages, ToolCall, Usage
 from voiceagent.tools import Tool
 
 MAX_TRIES = 2
 MAX_TOOL_ROUNDS = 3
+LONGEST_RETRY_S = 1.0
 CHUNKS_AHEAD = 64
 PHRASES_AHEAD = 8
 TAIL_BYTES = RATE_HZ * 2
@@ -161,8 +163,9 @@ class ReplyAttempt:
             calls: tuple[ToolCall, ...] = ()
             async for delta in self._deltas(messages, schemas if round_ < MAX_TOOL_ROUNDS else []):
                 calls += delta.calls
-                for name, count in delta.usage.items():
-                    self._usage[name] = self._usage.get(name, 0) + count
+                self._count(delta.usage)
+                if delta.acquired is not None:
+                    self._connected("llm", delta.acquired)
                 if delta.text:
                     self.tokens += 1
                     self._mark("llm_first_token")
@@ -201,6 +204,7 @@ class ReplyAttempt:
             except StageError as failure:
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
+                await _wait_as_asked(failure)
             else:
                 return
 
@@ -228,16 +232,26 @@ class ReplyAttempt:
                         async for chunk in chunks:
                             begun = True
                             limit.reschedule(None)  # a full queue is not the synthesiser's fault
-                            self._mark("tts_first_byte")
-                            await speech.chunks.put(chunk)
+                            await self._take_part(speech, chunk)
                             limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
             except StageError as failure:
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     await speech.chunks.put(failure)
                     return
+                await _wait_as_asked(failure)
             else:
                 await speech.chunks.put(None)
                 return
+
+    async def _take_part(self, speech: _Speech, part: SpeechPart) -> None:
+        match part:
+            case Acquired():
+                self._connected("tts", part)
+            case Usage(counts):
+                self._count(counts)
+            case _:
+                self._mark("tts_first_byte")
+                await speech.chunks.put(part)
 
     # ------------------------------------------------------------------------------ audio -> the gate
     async def _play(self) -> None:
@@ -294,6 +308,16 @@ class ReplyAttempt:
         await self._outbox.audio(self.epoch, pcm)
 
     # ------------------------------------------------------------------------------ what is told
+    def _count(self, counts: Mapping[str, int]) -> None:
+        for name, count in counts.items():
+            self._usage[name] = self._usage.get(name, 0) + count
+
+    def _connected(self, stage: Stage, acquired: Acquired) -> None:
+        """Post how a stage's first request came by its connection."""
+        if f"{stage} connected" not in self._marked:
+            self._marked.add(f"{stage} connected")
+            self._post(ReplyConnected(self.epoch, stage, acquired.acquire_us, acquired.reused))
+
     def _mark(self, name: str) -> None:
         """Post a moment of this attempt, the first time that it comes."""
         if name not in self._marked:
@@ -307,3 +331,9 @@ class ReplyAttempt:
                 yield limit
         except TimeoutError:
             raise StageError(stage, "timeout", f"{NAMES[stage]} did not answer in time.", retryable=True) from None
+
+
+async def _wait_as_asked(failure: StageError) -> None:
+    """A server that is busy says when to come again; later than soon is too late for this reply."""
+    if failure.retry_after_s:
+        await asyncio.sleep(min(failure.retry_after_s, LONGEST_RETRY_S))

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     resume_s: float = Field(60.0, ge=0, description="How long a lost conversation is kept for its resume token.")
 
     # -- the back-ends
+    mode: Literal["cascade", "realtime"] = Field(
+        "cascade",
+        description="`cascade`: three streams; `realtime`: one voice model hears and speaks. The page can choose.",
+    )
     openai_api_key: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("VOICEAGENT_OPENAI_API_KEY", "OPENAI_API_KEY"),
@@ -65,6 +69,21 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("VOICEAGENT_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
         description="Base URL of the service (also read from `OPENAI_BASE_URL`).",
     )
+    azure_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("VOICEAGENT_AZURE_ENDPOINT", "AZURE_OPENAI_ENDPOINT"),
+        description="Azure resource (also read from `AZURE_OPENAI_ENDPOINT`), in place of `openai_base_url`; models are deployments.",
+    )
+    azure_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("VOICEAGENT_AZURE_API_KEY", "AZURE_OPENAI_API_KEY"),
+        description="Key of the Azure resource (also read from `AZURE_OPENAI_API_KEY`).",
+    )
+    azure_api_version: str = Field(
+        "2025-08-28",
+        validation_alias=AliasChoices("VOICEAGENT_AZURE_API_VERSION", "OPENAI_API_VERSION"),
+        description="Version of Azure's API (also read from `OPENAI_API_VERSION`).",
+    )
     backend: Literal["auto", "local", "openai"] = Field(
         "auto", description="`local`: the twin; `openai`: the service; `auto`: the service if there is a key."
     )
@@ -74,22 +93,63 @@ class Settings(BaseSettings):
     stt_language: str | None = Field(
         None, description="Language spoken (ISO 639-1), e.g. `en`; the model detects it if unset."
     )
+    stt_api: Literal["auto", "realtime", "file"] = Field(
+        "auto",
+        description="`realtime`: streamed; `file`: a request an utterance; `auto`: streamed where the server can.",
+    )
+    stt_turn_detection: Literal["none", "server_vad", "semantic_vad"] = Field(
+        "none", description="Whether the server cuts turns too, for models that can; the agent ends turns in any case."
+    )
+    stt_prompt: str | None = Field(None, description="What the speech is about, for models that take it.")
+    stt_keywords: tuple[str, ...] = Field(
+        (), description="Words to listen for (as JSON list), for models that take them."
+    )
+    stt_delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="How long a streaming model waits for certainty, for models that take it."
+    )
+    stt_noise_reduction: Literal["near_field", "far_field"] | None = Field(
+        None, description="Noise reduction on the server, for models that take it."
+    )
+    stt_tail_ms: int = Field(
+        0, ge=0, le=1_000, description="Silence added before a commit, for a model that loses its last word."
+    )
+    stt_session_s: float = Field(
+        3_000.0, gt=1, description="Age at which an idle session is renewed; the service ends it after an hour."
+    )
     llm_base_url: str | None = Field(None, description="Base URL of the language model, if not `openai_base_url`.")
     llm_api_key: SecretStr | None = Field(None, description="Key of the language model, if not `openai_api_key`.")
     llm_model: str = Field("gpt-6-luna", description="Chat model.")
-    llm_reasoning_effort: str | None = Field(
-        "none", description="Reasoning effort sent to the chat model; empty: not sent."
+    llm_api: Literal["chat", "responses"] = Field(
+        "chat", description="`chat`: chat completions; `responses`: the Responses API."
     )
-    llm_verbosity: str | None = Field("low", description="Verbosity sent to the chat model; empty: not sent.")
+    llm_reasoning_effort: str | None = Field(
+        None, description="Reasoning effort; unset: the fastest that a known model has; `unset`: never sent."
+    )
+    llm_verbosity: str | None = Field(
+        None, description="Verbosity; unset: `low` for a model known to take it; `unset`: never sent."
+    )
+    llm_service_tier: str | None = Field(None, description="Service tier, e.g. `priority`.")
+    llm_prompt_cache: bool = Field(
+        True, description="Whether requests to models known to take one carry a cache key for their conversation."
+    )
     tts_base_url: str | None = Field(None, description="Base URL of text to speech, if not `openai_base_url`.")
     tts_api_key: SecretStr | None = Field(None, description="Key of text to speech, if not `openai_api_key`.")
-    tts_model: str = Field("gpt-4o-mini-tts", description="Speech model.")
+    tts_model: str = Field("gpt-realtime-2.1-mini", description="Speech model, or a voice model that reads aloud.")
+    tts_api: Literal["auto", "speech", "realtime"] = Field(
+        "auto",
+        description="`speech`: HTTP; `realtime`: a persistent session; `auto`: what the model is for; HTTP at the twin.",
+    )
     tts_voice: str = Field("marin", description="Voice; any string.")
     tts_instructions: str | None = Field(None, description="How to speak, for speech models that take it.")
+    tts_speed: float | None = Field(None, ge=0.25, le=4, description="Pace of speech; unset: not sent.")
     tts_words: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Whether text to speech is asked for events that tell of words; `auto`: where the twin speaks.",
     )
+    realtime_base_url: str | None = Field(None, description="Base URL of the voice model, if not `openai_base_url`.")
+    realtime_api_key: SecretStr | None = Field(None, description="Key of the voice model, if not `openai_api_key`.")
+    realtime_model: str = Field("gpt-realtime-2.1-mini", description="Voice model of the mode `realtime`.")
+    realtime_reasoning_effort: str | None = Field(None, description="Its reasoning effort; unset: not sent.")
     connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to a back-end.")
     stt_timeout_s: float = Field(8.0, gt=0, description="Longest wait for a final transcript after the end of a turn.")
     reply_timeout_s: float = Field(10.0, gt=0, description="Longest wait for the first audio of a reply.")
@@ -211,6 +271,9 @@ class Settings(BaseSettings):
     # -- records
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_content: bool = Field(False, description="Whether texts (what was said and answered) go into the log.")
+    wire_log: Path | None = Field(
+        None, description="Folder for a log of what goes over the wire to the models, without keys and audio."
+    )
     log_format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="`auto`: pretty on a terminal, JSON lines elsewhere."
     )
@@ -219,7 +282,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
-        if self.backend == "openai" and self.openai_api_key is None and self.stt_api_key is None:
+        keys = (self.openai_api_key, self.azure_api_key, self.stt_api_key, self.realtime_api_key)
+        if self.backend == "openai" and not any(keys):
             raise ValueError("backend=openai needs a key: set OPENAI_API_KEY")
         if self.pause_ms > self.endpoint_ms:
             raise ValueError("pause_ms must not exceed endpoint_ms")
@@ -230,7 +294,8 @@ class Settings(BaseSettings):
     @property
     def is_local(self) -> bool:
         """Whether the embedded twin answers."""
-        return self.backend == "local" or (self.backend == "auto" and self.openai_api_key is None)
+        azure = self.azure_endpoint is not None and self.azure_api_key is not None
+        return self.backend == "local" or (self.backend == "auto" and self.openai_api_key is None and not azure)
 
     @property
     def asks_for_words(self) -> bool:

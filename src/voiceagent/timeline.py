@@ -108,6 +108,14 @@ class StageFault:
     recovered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a stage's first request in a turn came by its connection."""
+
+    acquire_us: int
+    reused: bool
+
+
 @dataclass(slots=True)
 class Speculation:
     """What the replies that were prepared early in one turn were worth."""
@@ -162,4 +170,5 @@ class TurnRecord:
     rtt_us: int
     reopened: int
     faults: tuple[StageFault, ...]
+    connections: dict[str, Connection] = field(default_factory=dict)  # by stage
     content: dict[str, str] = field(default_factory=dict)

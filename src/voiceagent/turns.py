@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from voiceagent.heard import ReplyLedger
 from voiceagent.patience import Wait
 from voiceagent.speculation import GUESS_TABLE, Guess, Step
-from voiceagent.timeline import BargeIn, Origin, Speculation, StageFault
+from voiceagent.timeline import BargeIn, Connection, Origin, Speculation, StageFault
 
 CUT_OFF = " [interrupted by the user here]"
 """Stands in the prompt at the end of what was heard of an interrupted reply."""
@@ -103,6 +103,7 @@ class Turn:
     barge_ins: list[BargeIn] = field(default_factory=list)
     faults: list[StageFault] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
+    connections: dict[str, Connection] = field(default_factory=dict)
     rtt_us: int = 0
 
     @property

@@ -7,7 +7,7 @@ anything else interrupts it. Duration alone decides only late: "yeah" and "stop"
 from voiceagent import protocol
 from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
-from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttFailed
+from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttConnected, SttFailed
 from voiceagent.lexicon import echoes, same_words
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.playing import Playing
@@ -117,6 +117,9 @@ class Weighing(Playing):
         else:
             self._fire(Trigger.STT_LATE)
             self._start_reply(SAY_AGAIN)
+
+    def _stt_connected(self, fact: SttConnected) -> None:
+        self._stt_acquire_us = fact.acquire_us
 
     def _stt_failed(self, fact: SttFailed) -> None:
         self._send(protocol.Notice(code="stt_failed", message=fact.message))

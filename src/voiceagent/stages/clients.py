@@ -13,7 +13,12 @@ from voiceagent.stages.ports import StageError
 if TYPE_CHECKING:  # importing it takes half a second: the port opens first
     from openai import AsyncOpenAI
 
-NAMES: dict[Stage, str] = {"stt": "Speech to text", "llm": "The language model", "tts": "Text to speech"}
+NAMES: dict[Stage, str] = {
+    "stt": "Speech to text",
+    "llm": "The language model",
+    "tts": "Text to speech",
+    "realtime": "The voice model",
+}
 KEEPALIVE_S = 120.0
 """How long an idle connection is kept; the HTTP library's own 5 s are shorter than a pause in a conversation."""
 WARM_TIMEOUT_S = 5.0

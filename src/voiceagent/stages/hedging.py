@@ -12,8 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from voiceagent.allowance import Allowance
 from voiceagent.events import Stage
-from voiceagent.heard import WordMark
-from voiceagent.stages.ports import Delta, LanguageModel, StageError, TextToSpeech
+from voiceagent.stages.ports import Delta, LanguageModel, SpeechPart, StageError, TextToSpeech
 
 T = TypeVar("T")
 Open = Callable[[], AbstractAsyncContextManager[AsyncIterator[T]]]
@@ -232,7 +231,7 @@ class HedgedSpeech:
         self.hedge = hedge
 
     @asynccontextmanager
-    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[bytes | WordMark]]:
+    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[SpeechPart]]:
         """Request the audio of one phrase; leaving the context closes the requests at once. Raises `StageError`."""
         async with self.hedge.race(lambda: self._speech.speak(text)) as race:
             yield race.parts()

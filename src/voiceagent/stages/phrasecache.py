@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from voiceagent.heard import WordMark
 from voiceagent.phrases import PhraseCutter
-from voiceagent.stages.ports import TextToSpeech
+from voiceagent.stages.ports import SpeechPart, TextToSpeech
 
 MAX_CHARS = 120
 MAX_SEEN = 1_000
@@ -90,7 +90,7 @@ class CachedSpeech:
         self.misses = 0
 
     @asynccontextmanager
-    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[bytes | WordMark]]:
+    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[SpeechPart]]:
         """Give the audio of one phrase, at once if it is known; else as the synthesiser gives it. Raises `StageError`."""
         key = (self._voice, text)
         parts = self._cache.find(key)
@@ -103,15 +103,16 @@ class CachedSpeech:
         async with self._speech.speak(text) as stream:
             yield self._kept(key, stream) if worth else stream
 
-    async def _kept(self, key: Key, stream: AsyncIterator[bytes | WordMark]) -> AsyncIterator[bytes | WordMark]:
+    async def _kept(self, key: Key, stream: AsyncIterator[SpeechPart]) -> AsyncIterator[SpeechPart]:
         """The stream as it comes; kept only if it comes to its end."""
         parts: list[bytes | WordMark] = []
         room_bytes = self._cache.largest_bytes
         async with aclosing(stream):  # type: ignore[type-var]
             async for part in stream:
-                room_bytes -= len(part) if isinstance(part, bytes) else MARK_BYTES
-                if room_bytes >= 0:
-                    parts.append(part)
+                if isinstance(part, bytes | WordMark):  # what the request itself was like is no part of the phrase
+                    room_bytes -= len(part) if isinstance(part, bytes) else MARK_BYTES
+                    if room_bytes >= 0:
+                        parts.append(part)
                 yield part
         if room_bytes < 0:
             return
