@@ -353,11 +353,13 @@ def test_doctor(capsys):
     report = json.loads(capsys.readouterr().out)
     assert code == any(line["result"] == "bad" for line in report)
     assert {"Python", "packages", "local engines", "Speech to text"} <= {line["what"] for line in report}
-    settings = settings_for_tests(backend="openai", openai_api_key="sk-canary", openai_base_url="http://127.0.0.1:1/v1")
+    settings = settings_for_tests(
+        backend="openai", openai_api_key="sk-canary", openai_base_url="http://127.0.0.1:1/v1", tts_model="tts-1"
+    )
     assert doctor.run(settings, as_json=True) == 1
     out = capsys.readouterr().out
     assert "The language model at 127.0.0.1:1 cannot be reached." in out
-    assert "gpt-4o-mini-tts" in out
+    assert "tts-1 will be shut down" in out or "tts-1 was shut down" in out
     assert "sk-canary" not in out
     doctor.run(settings_for_tests())
     assert "Python" in capsys.readouterr().out
