@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.transcript import FOLDER, play
-from voiceagent import events
+from voiceagent import effects, events
 from voiceagent.conversation import Conversation
 from voiceagent.rules import Rules
 from voiceagent.states import Leaf
@@ -64,30 +64,30 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
     return rng.choice(makers)()
 
 
-def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[events.Effect]]:
+def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[effects.Effect]]:
     rng = random.Random(seed)
     rules = Rules(
         barge_in=rng.random() < 0.9, max_history_turns=rng.choice([1, 40]), filler=rng.choice(["", "tone"]),
         filler_after_us=300_000, ask_after_us=rng.choice([0, 3_000_000]), ask="Are you there?",
         farewell=rng.choice(["", "Goodbye."]), idle_us=9_000_000,
     )  # fmt: skip
-    conversation, now_us, effects = Conversation(rules, 0), 0, []
+    conversation, now_us, done = Conversation(rules, 0), 0, []
     for _ in range(steps):
         now_us += rng.choice([0, 10_000, 100_000, 600_000])
         due_us = conversation.deadline_us
         if due_us is not None and due_us <= now_us:
-            effects += conversation.handle(events.Tick(), max(due_us, now_us))
+            done += conversation.handle(events.Tick(), max(due_us, now_us))
         if conversation.leaf is Leaf.CLOSED:
             break
-        effects += conversation.handle(_random_fact(rng, conversation, now_us), now_us)
-    effects += conversation.handle(events.Left("done"), now_us)
-    return conversation, effects
+        done += conversation.handle(_random_fact(rng, conversation, now_us), now_us)
+    done += conversation.handle(events.Left("done"), now_us)
+    return conversation, done
 
 
 @pytest.mark.parametrize("seed", range(400))
 def test_whatever_happens(seed):
     """In any order of facts: nothing crashes, no epoch speaks unasked, every turn ends once, and seq has no gap."""
-    conversation, effects = _run(seed)
+    conversation, done = _run(seed)
     assert conversation.leaf is Leaf.CLOSED
     started: set[int] = set()
     over: set[int] = set()
@@ -95,31 +95,31 @@ def test_whatever_happens(seed):
     finished: list[int] = []
     seqs: list[int] = []
     turns: set[int] = set()
-    for effect in effects:
+    for effect in done:
         match effect:
-            case events.StartReply(turn, epoch) | events.StartFiller(turn, epoch):
+            case effects.StartReply(turn, epoch) | effects.StartFiller(turn, epoch):
                 assert epoch not in started
                 started.add(epoch)
                 turns.add(turn)
                 if getattr(effect, "speculative", False):
                     early.add(epoch)
-            case events.PromoteReply(_, epoch):
+            case effects.PromoteReply(_, epoch):
                 assert epoch in early - over
                 early.discard(epoch)
-            case events.OpenGate(_, epoch):
+            case effects.OpenGate(_, epoch):
                 assert epoch in started - over - early, "nothing speculative leaves the gate"
-            case events.HoldReply(_, epoch) | events.ResumeReply(_, epoch):
+            case effects.HoldReply(_, epoch) | effects.ResumeReply(_, epoch):
                 assert epoch in started - over
-            case events.FlushReply(_, epoch):
+            case effects.FlushReply(_, epoch):
                 assert epoch in started - over
-            case events.CancelReply(_, epoch):
+            case effects.CancelReply(_, epoch):
                 over.add(epoch)
-            case events.OpenItem(turn):
+            case effects.OpenItem(turn):
                 turns.add(turn)
-            case events.Record(TransitionRecord() as step):
+            case effects.Record(TransitionRecord() as step):
                 seqs.append(step.seq)
                 assert step.dwell_us >= 0
-            case events.Record(TurnRecord() as record):
+            case effects.Record(TurnRecord() as record):
                 finished.append(record.turn)
                 if record.gap is not None:
                     assert record.gap.residual_us >= 0

@@ -12,7 +12,7 @@ SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
     "audio allowance vad frames protocol timeline settings logs models tools clockmap",
     (
-        "states events turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
+        "states events effects turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
         "wordlists patience"
     ),
     "recording bookkeeping answering playing weighing conversation",

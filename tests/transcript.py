@@ -8,7 +8,7 @@ what is expected; ``UPDATE_TRANSCRIPTS=1`` writes them anew, for a person to rea
 from pathlib import Path
 from typing import Any
 
-from voiceagent import events, protocol
+from voiceagent import effects, events, protocol
 from voiceagent.conversation import Conversation
 from voiceagent.rules import Rules
 from voiceagent.timeline import TransitionRecord, TurnRecord
@@ -51,23 +51,23 @@ def play(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe(effect: events.Effect) -> str:
+def describe(effect: effects.Effect) -> str:
     """One line for an effect; the state message is told by the transition beside it."""
     match effect:
-        case events.Record(TransitionRecord() as step):
+        case effects.Record(TransitionRecord() as step):
             reason = f" ({step.reason})" if step.reason else ""
             return f"{step.source} --{step.trigger}--> {step.target}{reason}"
-        case events.Record(TurnRecord() as turn):
+        case effects.Record(TurnRecord() as turn):
             gap = "" if turn.gap is None else f" gap={turn.gap.gap_us / 1000:g}ms residual={turn.gap.residual_us}"
             faults = "".join(f" fault={fault.stage}:{fault.code}" for fault in turn.faults)
             judged = "".join(f" barge_in={barge_in.verdict}" for barge_in in turn.barge_ins)
             return f"record turn {turn.turn} {turn.outcome}{gap}{judged}{faults}"
-        case events.Send(protocol.State()):
+        case effects.Send(protocol.State()):
             return ""
-        case events.Send(message):
+        case effects.Send(message):
             fields = message.model_dump(exclude={"type", "segments", "marks", "path", "basis", "gap_ms", "at_ms"})
             return f"send {message.type} " + " ".join(f"{name}={value!r}" for name, value in fields.items())
-        case events.StartReply(turn, epoch, messages, canned):
+        case effects.StartReply(turn, epoch, messages, canned):
             said = [f"{message['role']}: {message['content']}" for message in messages[1:]]
             return f"StartReply turn={turn} epoch={epoch} " + (f"canned={canned!r}" if canned else " | ".join(said))
         case _:

@@ -6,7 +6,7 @@ the gate, and it is dropped as soon as the turn goes on or its words turn out to
 
 from voiceagent import protocol
 from voiceagent.bookkeeping import Bookkeeping
-from voiceagent.events import CancelReply, FlushReply, OpenGate, PromoteReply, StartReply
+from voiceagent.effects import CancelReply, FlushReply, OpenGate, PromoteReply, StartReply, TellHeard
 from voiceagent.lexicon import echoes, same_words
 from voiceagent.speculation import Step
 from voiceagent.states import Leaf, Trigger
@@ -29,8 +29,12 @@ class Answering(Bookkeeping):
             return
         if self.leaf is Leaf.TRANSCRIBING_OPEN:
             self._consider_guess(turn)
-        elif self.leaf is Leaf.TRANSCRIBING_ENDED and not turn.waits_for_words:
-            self._answer(turn)
+        elif self.leaf is Leaf.TRANSCRIBING_ENDED:
+            if self.rules.speech_to_speech:
+                self._fire(Trigger.TEXT_READY, "audio")  # the model has heard it: nobody waits for words
+                self._start_reply()
+            elif not turn.waits_for_words:
+                self._answer(turn)
 
     def _tell_words(self, turn: Turn) -> None:
         """Tell the page the words of a turn as they are known now, once."""
@@ -95,9 +99,9 @@ class Answering(Bookkeeping):
         reply = turn.reply = Reply(self.epoch, self._now_us, turn.text, canned=bool(canned))
         if early:
             reply.marks["speculation_start"] = self._now_us
-        past = (
-            () if canned else prompt(self.rules.instructions, self.past, turn.text, limit=self.rules.max_history_turns)
-        )
+        past: tuple[dict[str, str], ...] = ()
+        if not canned or self.rules.speech_to_speech:
+            past = prompt(self.rules.instructions, self.past, turn.text, limit=self.rules.max_history_turns)
         self._out.append(StartReply(turn.number, self.epoch, past, canned, speculative=early))
 
     def _release(self, turn: Turn, reply: Reply) -> None:
@@ -126,7 +130,13 @@ class Answering(Bookkeeping):
         if turn.reply is not None:
             if not turn.reply.released:  # a released one was flushed and cancelled already
                 self._out.append(CancelReply(turn.number, turn.reply.epoch))
+                self._tell_heard(turn, turn.reply)
             turn.reply = None
+
+    def _tell_heard(self, turn: Turn, reply: Reply) -> None:
+        """A voice model keeps its own history: it is told what was heard of a reply that was cut off or dropped."""
+        if self.rules.speech_to_speech:
+            self._out.append(TellHeard(turn.number, reply.epoch, reply.heard_samples))
 
     def _end_filler(self, turn: Turn) -> None:
         if turn.filler:

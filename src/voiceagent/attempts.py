@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from voiceagent.audio import RATE_HZ
-from voiceagent.events import Fact, ReplyDropped, StartFiller, StartReply
+from voiceagent.effects import StartFiller, StartReply
+from voiceagent.events import Fact, ReplyDropped
 from voiceagent.outbox import Outbox
 from voiceagent.reply import ReplyAttempt
 

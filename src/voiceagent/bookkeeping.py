@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from voiceagent import protocol
-from voiceagent.events import CommitItem, Effect, OpenItem, PauseAfter, Record, Send
+from voiceagent.effects import CommitItem, Effect, OpenItem, PauseAfter, Record, Send
 from voiceagent.lexicon import Lexicon
 from voiceagent.patience import QUESTION_MARKS, Patience
 from voiceagent.recording import Recorder, farewell

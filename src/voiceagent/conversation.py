@@ -12,13 +12,12 @@ from typing import Any
 
 from voiceagent import protocol
 from voiceagent.bookkeeping import CRACKLES, CRACKLES_US
+from voiceagent.effects import Effect, HoldReply, StartFiller, TellTyped
 from voiceagent.events import (
     AgentSays,
-    Effect,
     EndOfTurn,
     Fact,
     FinalTranscript,
-    HoldReply,
     Left,
     PartialTranscript,
     PlaybackProgress,
@@ -34,7 +33,6 @@ from voiceagent.events import (
     ReplyWords,
     SoundOff,
     SoundOn,
-    StartFiller,
     SttConnected,
     SttFailed,
     TalkKey,
@@ -187,7 +185,8 @@ class Conversation(Weighing):
             return
         turn.marks["pause_noticed"] = self._now_us
         turn.voicing_us, turn.level_db = fact.voiced_us, fact.level_db
-        self._commit(turn)  # the words so far are wanted: for the verdict, for the wait, for an early reply
+        if not self.rules.speech_to_speech:
+            self._commit(turn)  # the words so far are wanted: for the verdict, for the wait, for an early reply
         turn.wait = turn.end_probability = None  # the ears began anew when the voice did
         self._set_wait(turn)
         if turn is self._over:
@@ -240,6 +239,8 @@ class Conversation(Weighing):
         self._unanswered = 0
         turn = self._take_floor(Trigger.TEXT_SUBMITTED, "text")
         turn.parts.append(fact.text)
+        if self.rules.speech_to_speech:
+            self._out.append(TellTyped(turn.number, fact.text))
         turn.marks["speech_end"] = self._now_us
         turn.ended = turn.ended or self.leaf is Leaf.THINKING
         self._tell_words(turn)

@@ -195,6 +195,17 @@ class ReplyLedger:
         if self._phrases:
             self._phrases[-1].complete(total_samples)
 
+    def spread(self, total_samples: int) -> None:
+        """Lay the phrases over so many samples by how long each takes to say, where nothing tells when they begin."""
+        if any(phrase.marks for phrase in self._phrases):
+            return
+        weights = [phrase.total_ms + pause_ms(phrase.text) for phrase in self._phrases]
+        at_ms, total_ms = 0.0, sum(weights)
+        for phrase, weight in zip(self._phrases, weights, strict=True):
+            phrase.first_sample = round(total_samples * at_ms / total_ms)
+            phrase.samples = round(total_samples * (at_ms + weight) / total_ms) - phrase.first_sample
+            at_ms += weight
+
     @property
     def text(self) -> str:
         """All of it, heard or not."""

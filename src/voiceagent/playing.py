@@ -3,10 +3,8 @@
 from voiceagent import protocol
 from voiceagent.answering import Answering
 from voiceagent.bookkeeping import HASTY_US, PendingFlush
+from voiceagent.effects import CancelReply, DiscardItem, EndSession, FlushReply, ResumeReply
 from voiceagent.events import (
-    CancelReply,
-    EndSession,
-    FlushReply,
     Left,
     PlaybackProgress,
     PlaybackStarted,
@@ -19,7 +17,6 @@ from voiceagent.events import (
     ReplyPhrase,
     ReplyReady,
     ReplyWords,
-    ResumeReply,
 )
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.speculation import Guess, Step
@@ -33,6 +30,7 @@ FAREWELLS = {
 }
 """Why a session ends by itself: what the page says, and what one can do."""
 APOLOGY = "Sorry, something went wrong on my side. Please try again."
+VOICES = ("tts", "realtime")  # without them there is nobody to apologize
 NO_VOICE = "I cannot answer aloud right now. Please try again in a moment."
 
 
@@ -99,7 +97,9 @@ class Playing(Answering):
         turn, reply = current
         turn.usage |= fact.usage
         reply.total_samples = fact.samples
-        if reply.failure != "tts":  # else its last phrase has more words than audio, and only the pace tells which
+        if self.rules.speech_to_speech:
+            reply.ledger.spread(fact.samples)
+        if reply.failure not in VOICES:  # else its last phrase has more words than audio, and only the pace tells which
             reply.ledger.close(fact.samples)
         if fact.samples == 0 and not reply.failure:
             self._reply_failed(ReplyFailed(fact.epoch, "llm", "empty_reply", "The language model gave no answer."))
@@ -126,7 +126,7 @@ class Playing(Answering):
 
     def _apologize(self, turn: Turn, stage: str) -> None:
         """In thinking: one apology aloud; if there is no voice for it, or it failed too, the page says it."""
-        if stage == "tts" or turn.apologies:
+        if stage in VOICES or turn.apologies:
             self._fire(Trigger.GAVE_UP, stage)
             self._drop_reply(turn)
             self._send(protocol.Notice(code="no_voice", message=NO_VOICE))
@@ -141,7 +141,7 @@ class Playing(Answering):
 
     def _reply_late(self, turn: Turn) -> None:
         """In thinking: the deadline has come and nothing can be heard yet."""
-        stage = "tts" if "llm_first_token" in turn.all_marks else "llm"
+        stage = "realtime" if self.rules.speech_to_speech else "tts" if "llm_first_token" in turn.all_marks else "llm"
         turn.faults.append(StageFault(stage, "late", recovered=False))
         if not turn.apologies:
             self._fire(Trigger.REPLY_LATE)
@@ -153,6 +153,7 @@ class Playing(Answering):
         turn.faults.append(StageFault("tts", "stalled", recovered=False))
         self._fire(Trigger.STALLED)
         self._out += [FlushReply(turn.number, reply.epoch), CancelReply(turn.number, reply.epoch)]
+        self._tell_heard(turn, reply)
         self.epoch += 1
         self._finish(turn, "failed")
         self.turn = None
@@ -213,6 +214,8 @@ class Playing(Answering):
         if "open" in verdicts:
             self._judge(turn, "outlived", "the reply had ended")
         failed = bool(reply.failure) or (reply.canned and turn.apologies > 0)
+        if reply.failure:
+            self._tell_heard(turn, reply)
         self._finish(turn, "failed" if failed else "resumed" if "rejected" in verdicts else "completed")
         self.turn, self._over = over, None
         if over is not None:
@@ -252,6 +255,7 @@ class Playing(Answering):
         if flush is None:
             return
         cut, rest = flush.turn, self.turn
+        self._tell_heard(cut, self._replying(cut))
         unheard = self._replying(cut).heard_samples == 0 and cut.origin != "agent"
         if unheard and rest is not None and rest.reply is None and self.leaf is not Leaf.CLOSED:
             self._reopen(cut, rest)
@@ -295,7 +299,10 @@ class Playing(Answering):
         if over is not None:
             if not over.speech:
                 self._false_sounds.append(self._now_us)
-            self._commit(over)
+            if self.rules.speech_to_speech:
+                self._discard_items(over)
+            else:
+                self._commit(over)
             self._late = over  # its words may come after the verdict, or it may go on
             self._settle_late_if_done()
         reply = turn.reply
@@ -314,6 +321,14 @@ class Playing(Answering):
             self._apologize(turn, reply.failure)
         elif turn.filler:
             self._out.append(ResumeReply(turn.number, turn.filler))
+
+    def _discard_items(self, over: Turn) -> None:
+        """There are no late words of what a voice model was not to hear."""
+        over.ended = True
+        for item in over.items:
+            self._items.pop(item.key, None)
+            item.committed, item.final = True, ""
+            self._out.append(DiscardItem(over.number, item.key))
 
     def _settle_late_if_done(self) -> None:
         """Let go of a rejected sound once nothing can come of it: no words, and nobody goes on with it."""

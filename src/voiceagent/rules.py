@@ -11,6 +11,9 @@ class Rules:
     """How patient a conversation is, and how much it remembers."""
 
     instructions: str = ""
+    speech_to_speech: bool = (
+        False  # one voice model hears the user itself: words are for the record, they decide nothing
+    )
     language: str | None = None
     patience: float = 0.5  # 0 is fast, 1 is patient
     endpoint_us: int = 650_000
@@ -47,19 +50,20 @@ class Rules:
         """Return the rules that a server's settings ask for."""
         return cls(
             instructions=settings.prompt,
+            speech_to_speech=settings.mode == "realtime",
             language=settings.stt_language,
             patience=settings.patience,
             endpoint_us=settings.endpoint_ms * 1000,
             endpoint_adapts=settings.endpoint_adapts,
             pause_us=settings.pause_ms * 1000,
-            speculate=settings.speculate,
+            speculate=settings.speculate and settings.mode == "cascade",
             speculations_per_turn=settings.speculations_per_turn,
             speculations_per_min=settings.speculations_per_min,
             barge_in=settings.barge_in,
             barge_in_thinking_us=settings.barge_in_thinking_ms * 1000,
             unconfirmed_us=settings.unconfirmed_ms * 1000,
             side_speech_db=settings.side_speech_db,
-            filler=_unless_none(settings.filler),
+            filler=_filler(settings),
             filler_after_us=settings.filler_after_ms * 1000,
             ask_after_us=round(settings.ask_after_s * 1e6),
             ask=settings.ask,
@@ -77,6 +81,12 @@ class Rules:
             max_session_tokens=settings.max_session_tokens,
             content=settings.log_content,
         )
+
+
+def _filler(settings: Settings) -> str:
+    """What bridges a late reply; a voice model has no second mouth for words, so there it is the tone."""
+    words = _unless_none(settings.filler)
+    return "tone" if words and settings.mode == "realtime" else words
 
 
 def _unless_none(words: str) -> str:

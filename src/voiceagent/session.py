@@ -17,30 +17,32 @@ from voiceagent.allowance import Allowance
 from voiceagent.attempts import Attempts
 from voiceagent.clockmap import ClockMap
 from voiceagent.conversation import Conversation
-from voiceagent.endpointing import Ears
-from voiceagent.events import (
-    AgentSays,
+from voiceagent.effects import (
     CancelReply,
     CommitItem,
     Effect,
     EndpointAfter,
     EndSession,
-    Fact,
     FlushReply,
     HoldReply,
-    Left,
     OpenGate,
     OpenItem,
     PauseAfter,
-    PlaybackProgress,
-    PlaybackStarted,
     PromoteReply,
     Record,
-    ReplyMark,
     ResumeReply,
     Send,
     StartFiller,
     StartReply,
+)
+from voiceagent.endpointing import Ears
+from voiceagent.events import (
+    AgentSays,
+    Fact,
+    Left,
+    PlaybackProgress,
+    PlaybackStarted,
+    ReplyMark,
     TalkKey,
     TextSubmitted,
     Tick,

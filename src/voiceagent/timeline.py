@@ -22,12 +22,13 @@ CHAIN: tuple[tuple[str, str], ...] = (
     ("llm_ttft", "llm_first_token"),
     ("clause_wait", "tts_request"),
     ("tts_ttfb", "tts_first_byte"),
+    ("model_ttfa", "model_first_audio"),
     ("gate_wait", "gate_open"),
     ("send", "first_frame_sent"),
 )
 """The segments of the gap in causal order, each with the mark that ends it; `_AFTER` follows."""
 
-WORK = ("stt_tail", "llm_ttft", "clause_wait", "tts_ttfb")
+WORK = ("stt_tail", "llm_ttft", "clause_wait", "tts_ttfb", "model_ttfa")
 """The segments in which somebody works; in the others one waits."""
 
 SEGMENTS = (*(name for name, _ in CHAIN), "network", "playback", "leading_silence")

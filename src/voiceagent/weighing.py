@@ -7,7 +7,9 @@ anything else interrupts it. Duration alone decides only late: "yeah" and "stop"
 from voiceagent import protocol
 from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
-from voiceagent.events import EndOfTurn, EndpointAfter, FinalTranscript, PartialTranscript, SttConnected, SttFailed
+from voiceagent.bookkeeping import A_COMPLETE_TURN
+from voiceagent.effects import EndpointAfter
+from voiceagent.events import EndOfTurn, FinalTranscript, PartialTranscript, SttConnected, SttFailed
 from voiceagent.lexicon import echoes, same_words
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.playing import Playing
@@ -72,7 +74,10 @@ class Weighing(Playing):
         if self._voice_onset_us is not None or turn.ended or turn.talk_key:
             return
         spoken_ms = (turn.voiced_us + turn.voicing_us) // 1000
-        wait = self._patience.wait(turn.text, spoken_ms=spoken_ms, probability=turn.end_probability)
+        text = (
+            A_COMPLETE_TURN if self.rules.speech_to_speech else turn.text
+        )  # its words come too late to be listened to
+        wait = self._patience.wait(text, spoken_ms=spoken_ms, probability=turn.end_probability)
         if turn.wait != wait:
             turn.wait = wait
             self._out.append(EndpointAfter(wait.silence_ms * 1000))
@@ -146,6 +151,8 @@ class Weighing(Playing):
         waits = over.waits_for_words or self._voice_onset_us is not None  # more words may come
         if self._is_aside(over.level_db):
             self._reject("side speech")
+        elif self.rules.speech_to_speech:
+            return  # there are no words in time: how long it lasts decides
         elif lexicon.is_stop(text):
             self._confirm_by("stop")
         elif waits and (not text or lexicon.may_become_backchannel(text) or self._is_echo(text)):

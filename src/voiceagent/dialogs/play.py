@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from voiceagent import events
+from voiceagent import effects, events
 from voiceagent.dialogs.caller import Person, Said
 from voiceagent.dialogs.real import RealRoom
 from voiceagent.dialogs.room import Around, DrawnRoom, Heard, Page, ScriptedAnswers, ScriptedWords
@@ -110,18 +110,18 @@ def _report(take: Take, books: Books, page: Page, person: Person) -> None:
     take.violations = [f"{one.name}: {one.detail}" for one in books.violations]
     for at_us, _, what in books.entries:
         match what:
-            case events.HoldReply(_, epoch):
+            case effects.HoldReply(_, epoch):
                 take.holds.append((at_us, epoch))
-            case events.FlushReply(_, epoch):
+            case effects.FlushReply(_, epoch):
                 take.flushes.append((at_us, epoch))
             case events.ReplyDone(epoch, samples):
                 take.made[epoch] = samples
-            case events.Record(TransitionRecord() as step):
+            case effects.Record(TransitionRecord() as step):
                 if step.trigger in VERDICTS and step.source.startswith(
                     ("barge_in", "thinking", "speaking", "listening")
                 ):
                     take.verdicts.append((at_us, f"{step.trigger}: {step.reason}".removesuffix(": ")))
-            case events.Record(TurnRecord() as turn):
+            case effects.Record(TurnRecord() as turn):
                 _count(take, turn)
     for past in books.conversation.past:
         record = books.turns.get(past.number)

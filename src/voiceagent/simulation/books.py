@@ -8,29 +8,31 @@ from typing import Any
 
 from voiceagent import protocol
 from voiceagent.conversation import Conversation
-from voiceagent.events import (
+from voiceagent.effects import (
     CancelReply,
     CommitItem,
     Effect,
-    Fact,
-    FinalTranscript,
     FlushReply,
     HoldReply,
     OpenGate,
     OpenItem,
-    PlaybackProgress,
-    PlaybackStarted,
     PromoteReply,
     Record,
+    ResumeReply,
+    Send,
+    StartFiller,
+    StartReply,
+)
+from voiceagent.events import (
+    Fact,
+    FinalTranscript,
+    PlaybackProgress,
+    PlaybackStarted,
     ReplyDone,
     ReplyFailed,
     ReplyMark,
     ReplyPhrase,
     ReplyReady,
-    ResumeReply,
-    Send,
-    StartFiller,
-    StartReply,
     SttFailed,
     TextSubmitted,
     Tick,

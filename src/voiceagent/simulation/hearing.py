@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from voiceagent import events
+from voiceagent import effects, events
 from voiceagent.simulation.books import Books, EpochBook
 from voiceagent.simulation.checks import on
 from voiceagent.timeline import TransitionRecord, TurnRecord
@@ -147,7 +147,7 @@ def released_by_its_words(books: Books, step: TransitionRecord) -> str | None:
 @on("start", "ISSUE 3: one reply to all of it; PEERS 14")
 def answers_what_was_said(books: Books, effect: Any) -> str | None:
     """A reply is asked for with the words of its turn: each item's once, in their order."""
-    if isinstance(effect, events.StartFiller) or effect.canned:
+    if isinstance(effect, effects.StartFiller) or effect.canned:
         return None
     asked = effect.messages[-1]["content"]
     told = books.words.get(effect.turn, "")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from voiceagent import events, protocol
+from voiceagent import effects, events, protocol
 from voiceagent.simulation.books import Books, EpochBook
 from voiceagent.simulation.checks import on
 from voiceagent.simulation.playback import Track
@@ -92,7 +92,7 @@ def a_deadline_stands(books: Books, _: None) -> str | None:
 def epochs_go_up(books: Books, effect: Any) -> str | None:
     """A reply attempt has an epoch that is greater than all before."""
     last = max(books.epochs, default=0)
-    if isinstance(effect, events.StartFiller):  # the number before its reply's was kept for it
+    if isinstance(effect, effects.StartFiller):  # the number before its reply's was kept for it
         return f"epoch {effect.epoch} is used twice" if effect.epoch in books.epochs else None
     return None if effect.epoch > last else f"epoch {effect.epoch} after {last}"
 
@@ -103,7 +103,7 @@ def waits_for_the_flush(books: Books, effect: Any) -> str | None:
     wait_us = books.settings.flush_ack_ms * 1000
     for book in books.flushed:
         if not book.acked and book.flushed_us is not None and books.loop.now_us - book.flushed_us < wait_us:
-            if isinstance(effect, events.StartFiller) or books.epochs[book.epoch].filler or _gave_up(books, book):
+            if isinstance(effect, effects.StartFiller) or books.epochs[book.epoch].filler or _gave_up(books, book):
                 continue
             return f"epoch {effect.epoch} was started, and epoch {book.epoch} has not said what was heard"
     return None
@@ -117,7 +117,7 @@ def _gave_up(books: Books, book: EpochBook) -> bool:
 @on("start", "PEERS 4: starting a reply is legal in one state")
 def starts_where_it_may(books: Books, effect: Any) -> str | None:
     """A reply is started in thinking, an early one in a pause of the user's turn."""
-    speculative = isinstance(effect, events.StartReply) and effect.speculative
+    speculative = isinstance(effect, effects.StartReply) and effect.speculative
     wanted = Leaf.TRANSCRIBING_OPEN.value if speculative else Leaf.THINKING.value
     return None if books.leaf == wanted else f"epoch {effect.epoch} was started in {books.leaf}"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from voiceagent import events, protocol
+from voiceagent import effects, events, protocol
 from voiceagent.simulation.loop import START_US
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
@@ -43,28 +43,28 @@ def _line(at_us: int, sigil: str, text: str) -> str:
 
 
 def _is_transition(what: Any) -> bool:
-    return isinstance(what, events.Record) and isinstance(what.record, TransitionRecord)
+    return isinstance(what, effects.Record) and isinstance(what.record, TransitionRecord)
 
 
 def describe(what: Any) -> str:  # noqa: PLR0911 - one line a kind
     """One line for a fact, an effect or a message; what a transition beside it tells anyway is left out."""
     match what:
-        case events.Record(TransitionRecord() as step):
+        case effects.Record(TransitionRecord() as step):
             reason = f" ({step.reason})" if step.reason else ""
             return f"{step.source} --{step.trigger}--> {step.target}{reason}"
-        case events.Record(TurnRecord() as turn):
+        case effects.Record(TurnRecord() as turn):
             gap = "" if turn.gap is None else f" gap={turn.gap.gap_us / 1000:g}ms residual={turn.gap.residual_us}"
             faults = "".join(f" fault={fault.stage}:{fault.code}" for fault in turn.faults)
             judged = "".join(f" barge_in={barge_in.verdict}" for barge_in in turn.barge_ins)
             return f"record turn {turn.turn} {turn.outcome}{gap}{judged}{faults}"
-        case events.Send(protocol.State()) | events.Send(protocol.TurnDone()):
+        case effects.Send(protocol.State()) | effects.Send(protocol.TurnDone()):
             return ""
-        case events.Send(message):
+        case effects.Send(message):
             return f"send {describe(message)}"
         case protocol.Message():
             fields = what.model_dump(exclude={"type"})
             return f"{what.type} " + " ".join(f"{name}={value!r}" for name, value in fields.items())
-        case events.StartReply(turn, epoch, messages, canned):
+        case effects.StartReply(turn, epoch, messages, canned):
             said = " | ".join(f"{message['role']}: {message['content']}" for message in messages[-1:])
             return (
                 f"StartReply turn={turn} epoch={epoch}{' speculative' if what.speculative else ''} {canned or said!r}"
