@@ -7,7 +7,8 @@ import pytest
 from tests.virtual import virtual_time
 from voiceagent.events import ReplyFailed, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
-from voiceagent.reply import ReplyAttempt, Timeouts
+from voiceagent.making import Timeouts
+from voiceagent.reply import ReplyAttempt
 from voiceagent.stages.ports import StageError, Stages
 from voiceagent.twin.scripted import tone
 

@@ -17,7 +17,7 @@ FLOORS = (
     ),
     "recording bookkeeping answering playing weighing conversation",
     "stages",
-    "outbox reply attempts acoustics microphone session",
+    "outbox incoming making reply spoken attempts acoustics microphone session",
     "backends resumption websocket server",
     "cli caller speaker soundfiles doctor reference bench simulation dialogs",
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 from voiceagent import protocol
 from voiceagent.endpointing import EndpointConfig, Endpointer
-from voiceagent.session import Ending, Gone, Session
+from voiceagent.incoming import Gone
+from voiceagent.session import Ending, Session
 from voiceagent.settings import Settings
 from voiceagent.speaker import Speaker
 from voiceagent.stages.cascade import cascade

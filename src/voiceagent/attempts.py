@@ -11,6 +11,9 @@ from voiceagent.effects import StartFiller, StartReply
 from voiceagent.events import Fact, ReplyDropped
 from voiceagent.outbox import Outbox
 from voiceagent.reply import ReplyAttempt
+from voiceagent.spoken import SpokenAttempt
+
+Attempt = ReplyAttempt | SpokenAttempt
 
 
 def filler_tone() -> bytes:
@@ -29,7 +32,7 @@ class Attempts:
         self,
         outbox: Outbox,
         *,
-        make: Callable[[int, Callable[[Fact], None]], ReplyAttempt],
+        make: Callable[[int, Callable[[Fact], None]], Attempt],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         post: Callable[[Fact], None],
     ) -> None:
@@ -37,7 +40,7 @@ class Attempts:
         self._make = make
         self._spawn = spawn
         self._post = post
-        self._running: dict[int, tuple[ReplyAttempt, asyncio.Task[None]]] = {}
+        self._running: dict[int, tuple[Attempt, asyncio.Task[None]]] = {}
 
     def start(self, effect: StartReply) -> None:
         """Begin to make a reply, behind the gate."""
@@ -79,7 +82,7 @@ class Attempts:
         for _, task in self._running.values():
             task.cancel()
 
-    def _run(self, attempt: ReplyAttempt, messages: tuple[dict[str, str], ...], canned: str) -> None:
+    def _run(self, attempt: Attempt, messages: tuple[dict[str, str], ...], canned: str) -> None:
         task = self._spawn(attempt.run(messages, canned))
         self._running[attempt.epoch] = (attempt, task)
         task.add_done_callback(lambda _: self._running.pop(attempt.epoch, None))

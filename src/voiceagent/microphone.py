@@ -149,6 +149,10 @@ class Microphone:
         self._given = self._received
         self._open = True
 
+    def close_item(self) -> None:
+        """Give no more to an item that nobody wants."""
+        self._open = False
+
     def commit_item(self, item: int) -> None:
         """End the item."""
         self._open = False

@@ -6,45 +6,29 @@ scope: cancelling it closes its requests at once. It raises nothing but its own 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from voiceagent.audio import RATE_HZ, OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
 from voiceagent.events import (
     Fact,
-    ReplyAudible,
-    ReplyConnected,
     ReplyDone,
     ReplyFailed,
-    ReplyMark,
     ReplyPhrase,
-    ReplyReady,
     ReplyWords,
-    Stage,
 )
 from voiceagent.heard import WordMark
+from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts, wait_as_asked
 from voiceagent.outbox import Outbox
 from voiceagent.phrases import PhraseCutter
-from voiceagent.stages.clients import NAMES
 from voiceagent.stages.ports import Acquired, Delta, SpeechPart, StageError, Stages, ToolCall, Usage
 from voiceagent.tools import Tool
 
-MAX_TRIES = 2
-MAX_TOOL_ROUNDS = 3
-LONGEST_RETRY_S = 1.0
 CHUNKS_AHEAD = 64
 PHRASES_AHEAD = 8
 TAIL_BYTES = RATE_HZ * 2
 """A phrase ends with less than a second of silence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Deadlines of the awaits on peers, in seconds."""
-
-    first_s: float  # to a request's first token or byte
-    next_s: float  # between two of them
 
 
 @dataclass(slots=True, eq=False)
@@ -84,30 +68,21 @@ class _Sound:
         return [WordMark(len(self._text), before + (last_audible_sample(self._tail) or 0))]
 
 
-class ReplyAttempt:
-    """Makes the reply of one epoch. `post` takes facts and never blocks."""
+class ReplyAttempt(Making):
+    """Makes the reply of one epoch by the language model and text to speech."""
 
     def __init__(
         self, epoch: int, stages: Stages, outbox: Outbox,
         *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, tools: Sequence[Tool] = (),
     ) -> None:  # fmt: skip
-        self.epoch = epoch
+        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts)
         self._stages = stages
-        self._outbox = outbox
-        self._post = post
-        self._now_us = now_us
-        self._timeouts = timeouts
         self._tools = {tool.name: tool for tool in tools}
         self._group: asyncio.TaskGroup
         self._tasks: set[asyncio.Task[None]] = set()
         self._phrases: asyncio.Queue[str | StageError | None] = asyncio.Queue(maxsize=PHRASES_AHEAD)
         self._speeches: asyncio.Queue[_Speech | None] = asyncio.Queue(maxsize=1)  # one is played, one is prepared
-        self._samples = 0
-        self._usage: dict[str, int] = {}
         self._promoted = asyncio.Event()
-        self.tokens = 0  # that the model wrote
-        self.characters = 0  # that speech was asked for
-        self._marked: set[str] = set()
 
     @property
     def promoted(self) -> bool:
@@ -204,7 +179,7 @@ class ReplyAttempt:
             except StageError as failure:
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
-                await _wait_as_asked(failure)
+                await wait_as_asked(failure)
             else:
                 return
 
@@ -238,7 +213,7 @@ class ReplyAttempt:
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     await speech.chunks.put(failure)
                     return
-                await _wait_as_asked(failure)
+                await wait_as_asked(failure)
             else:
                 await speech.chunks.put(None)
                 return
@@ -294,46 +269,3 @@ class ReplyAttempt:
         if marks:
             self._post(ReplyWords(self.epoch, first_sample, tuple(marks)))
             marks.clear()
-
-    async def _put(self, pcm: bytes) -> None:
-        first = self._samples == 0
-        if "tts_first_audible" not in self._marked:
-            at = first_audible_sample(pcm)
-            if at is not None:
-                self._mark("tts_first_audible")
-                self._post(ReplyAudible(self.epoch, self._samples + at))
-        self._samples += len(pcm) // 2
-        if first:
-            self._post(ReplyReady(self.epoch))
-        await self._outbox.audio(self.epoch, pcm)
-
-    # ------------------------------------------------------------------------------ what is told
-    def _count(self, counts: Mapping[str, int]) -> None:
-        for name, count in counts.items():
-            self._usage[name] = self._usage.get(name, 0) + count
-
-    def _connected(self, stage: Stage, acquired: Acquired) -> None:
-        """Post how a stage's first request came by its connection."""
-        if f"{stage} connected" not in self._marked:
-            self._marked.add(f"{stage} connected")
-            self._post(ReplyConnected(self.epoch, stage, acquired.acquire_us, acquired.reused))
-
-    def _mark(self, name: str) -> None:
-        """Post a moment of this attempt, the first time that it comes."""
-        if name not in self._marked:
-            self._marked.add(name)
-            self._post(ReplyMark(self.epoch, name, self._now_us()))
-
-    @asynccontextmanager
-    async def _deadline(self, stage: Stage, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
-        try:
-            async with asyncio.timeout(timeout_s) as limit:
-                yield limit
-        except TimeoutError:
-            raise StageError(stage, "timeout", f"{NAMES[stage]} did not answer in time.", retryable=True) from None
-
-
-async def _wait_as_asked(failure: StageError) -> None:
-    """A server that is busy says when to come again; later than soon is too late for this reply."""
-    if failure.retry_after_s:
-        await asyncio.sleep(min(failure.retry_after_s, LONGEST_RETRY_S))

@@ -19,10 +19,11 @@ from starlette.websockets import WebSocket
 from voiceagent import __version__, protocol
 from voiceagent.backends import Backends
 from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.incoming import Gone
 from voiceagent.logs import RecordLog
 from voiceagent.models import warnings as model_warnings
 from voiceagent.resumption import Sessions
-from voiceagent.session import Gone, Session
+from voiceagent.session import Session
 from voiceagent.settings import Settings
 from voiceagent.tools import CLOCK, Tool
 from voiceagent.turns import PastTurn

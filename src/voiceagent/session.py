@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from voiceagent import protocol
 from voiceagent.acoustics import AcousticEnd
-from voiceagent.allowance import Allowance
-from voiceagent.attempts import Attempts
+from voiceagent.attempts import Attempt, Attempts
 from voiceagent.clockmap import ClockMap
 from voiceagent.conversation import Conversation
 from voiceagent.effects import (
     CancelReply,
     CommitItem,
+    DiscardItem,
     Effect,
     EndpointAfter,
     EndSession,
@@ -34,6 +34,8 @@ from voiceagent.effects import (
     Send,
     StartFiller,
     StartReply,
+    TellHeard,
+    TellTyped,
 )
 from voiceagent.endpointing import Ears
 from voiceagent.events import (
@@ -49,12 +51,15 @@ from voiceagent.events import (
     Tuned,
     VoicePaused,
 )
+from voiceagent.incoming import Gone, Incoming, Socket
+from voiceagent.making import Timeouts
 from voiceagent.microphone import Microphone
 from voiceagent.outbox import Outbox, Overflow
-from voiceagent.reply import ReplyAttempt, Timeouts
+from voiceagent.reply import ReplyAttempt
 from voiceagent.rules import Rules
 from voiceagent.settings import Settings
-from voiceagent.stages.ports import Stages
+from voiceagent.spoken import SpokenAttempt
+from voiceagent.stages.ports import SpeechToText, Stages
 from voiceagent.states import Leaf
 from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
@@ -65,30 +70,7 @@ INBOX_FACTS = 1024
 PING_S = 2.0
 FIRST_PINGS = 4  # close together: the clock is wanted before the first turn
 FIRST_PING_S = 0.1
-MAX_MISTAKES = 10
 LAST_WORDS_S = 0.05
-MIC_BURST_S, MIC_SPEED = 12.0, 1.5  # a stalled network catches up; a flood is something else
-MESSAGES_BURST, MESSAGES_PER_S = 400, 60
-
-
-class Gone(Exception):  # noqa: N818 - what happened, not whose error
-    """The browser has left."""
-
-
-class Socket(Protocol):
-    """One WebSocket, accepted, as messages: what they look like on the wire is its own affair.
-
-    Every method raises `Gone` when the browser has left.
-    """
-
-    async def receive(self) -> protocol.Message | protocol.MicFrame:
-        """Return the next message. Raises `ProtocolError` for one that is none."""
-
-    async def send(self, message: protocol.Message | protocol.ReplyFrame) -> None:
-        """Send one message."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close it with a code; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +101,8 @@ class Session:
         self._fine_clock = type(self._loop).__module__.startswith("uvloop")
         self._inbox: asyncio.Queue[Fact] = asyncio.Queue(maxsize=INBOX_FACTS)
         self._clock = ClockMap()
-        self._stt = stages.stt(self._post)
+        self._voice = stages.voice(self._post) if stages.voice is not None else None
+        self._stt: SpeechToText = self._voice or stages.stt(self._post)
         self._mic = Microphone(
             ears, self._stt, self._clock,
             pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us, echo_gate=settings.echo_gate,
@@ -137,12 +120,14 @@ class Session:
         self._group: asyncio.TaskGroup
         self._acoustics = AcousticEnd(turn_model, spawn=self._spawn, post=self._post)
         self._attempts = Attempts(self._outbox, make=self._attempt, spawn=self._spawn, post=self._post)
+        self._incoming = Incoming(
+            socket, self._take, now_us=self._now_us, leave=self._post, busy=lambda: not self._inbox.empty(),
+            complain=self._complain,
+        )  # fmt: skip
         self._pings: dict[int, int] = {}
-        self._heard_us = self._now_us()  # the browser's last sign of life
         self._frame_us = self._now_us()  # the microphone's last frame
         self._next_seq = 0
         self._talking = False  # the talk key is down
-        self._mistakes = 0
         self._end: EndSession | None = None
 
     def _now_us(self) -> int:
@@ -169,7 +154,7 @@ class Session:
         async with asyncio.TaskGroup() as group:
             self._group = group
             tasks = [
-                group.create_task(self._read(), name=f"{self.name} reader"),
+                group.create_task(self._incoming.run(), name=f"{self.name} reader"),
                 group.create_task(self._write(), name=f"{self.name} sender"),
                 group.create_task(self._stt.run(), name=f"{self.name} stt"),
                 group.create_task(self._keep_alive(), name=f"{self.name} keepalive"),
@@ -230,6 +215,16 @@ class Session:
                 self._mic.open_item(item, from_us, again=again)
             case CommitItem(_, item):
                 self._mic.commit_item(item)
+            case DiscardItem(_, item):
+                self._mic.close_item()
+                if self._voice is not None:
+                    self._voice.discard(item)
+            case TellTyped(_, text):
+                if self._voice is not None:
+                    self._voice.typed(text)
+            case TellHeard(_, epoch, samples):
+                if self._voice is not None:
+                    self._voice.heard(epoch, samples)
             case PauseAfter(silence_us):
                 self._mic.pause_after(silence_us)
             case EndpointAfter(silence_us):
@@ -253,7 +248,12 @@ class Session:
             case EndSession():
                 self._end = effect
 
-    def _attempt(self, epoch: int, post: Callable[[Fact], None]) -> ReplyAttempt:
+    def _attempt(self, epoch: int, post: Callable[[Fact], None]) -> Attempt:
+        if self._voice is not None:
+            return SpokenAttempt(
+                epoch, self._voice, self._outbox,
+                post=post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
+            )  # fmt: skip
         return ReplyAttempt(
             epoch, self._stages, self._outbox,
             post=post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
@@ -285,47 +285,15 @@ class Session:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._socket.close(end.code, end.reason)
 
-    async def _read(self) -> None:
-        now_us = self._now_us()
-        audio = Allowance(MIC_BURST_S, MIC_SPEED, now_us)
-        messages = Allowance(MESSAGES_BURST, MESSAGES_PER_S, now_us)
-        try:
-            while True:
-                try:
-                    message = await self._socket.receive()
-                    self._heard_us = self._now_us()
-                    if isinstance(message, protocol.MicFrame):
-                        allowed = audio.take(len(message.pcm) / 2 / protocol.RATE_HZ, self._heard_us)
-                    else:
-                        allowed = messages.take(1, self._heard_us)
-                    if not allowed:
-                        text = "More was sent than a conversation needs."
-                        self._post(Left("too_fast", protocol.Close.POLICY, text, "Send audio as it is recorded."))
-                        return
-                    self._take(message)
-                    if (
-                        not self._inbox.empty()
-                    ):  # after a stall much comes at once: each fact is decided on in its place
-                        await asyncio.sleep(0)
-                except protocol.ProtocolError as error:
-                    self._mistake(error)
-        except Gone:
-            self._post(Left("disconnected"))
-
     def _take(self, message: protocol.Message | protocol.MicFrame) -> None:
         if isinstance(message, protocol.MicFrame):
             self._take_frame(message)
         else:
             self._take_message(message)
 
-    def _mistake(self, error: protocol.ProtocolError) -> None:
-        self._mistakes += 1
-        if self._mistakes >= MAX_MISTAKES:
-            hint = "Reload the page; if it happens again, the client does not speak this protocol."
-            self._post(Left(error.code, protocol.Close.BAD_MESSAGE, error.message, hint))
-        else:
-            with suppress(Overflow):
-                self._outbox.put(protocol.Error(code=error.code, message=error.message))
+    def _complain(self, error: protocol.ProtocolError) -> None:
+        with suppress(Overflow):
+            self._outbox.put(protocol.Error(code=error.code, message=error.message))
 
     def _take_frame(self, frame: protocol.MicFrame) -> None:
         if frame.seq < self._next_seq:
@@ -392,7 +360,7 @@ class Session:
                 self._outbox.put(protocol.Ping(id=number))
             await asyncio.sleep(FIRST_PING_S if number < FIRST_PINGS else min(PING_S, settings.mic_timeout_s / 2))
             now_us = self._now_us()
-            if now_us - self._heard_us > settings.pong_timeout_s * 1e6:
+            if now_us - self._incoming.heard_us > settings.pong_timeout_s * 1e6:
                 self._post(Left("pong_timeout", protocol.Close.TIMEOUT))
             elif now_us >= cap_us:
                 text = "This conversation has reached its longest duration."

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voiceagent import protocol
-from voiceagent.session import Gone
+from voiceagent.incoming import Gone
 from voiceagent.settings import Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -14,8 +14,9 @@ from voiceagent.bench.profiles import PAUSE_MS, PROFILES, reply
 from voiceagent.bench.reckoning import spread
 from voiceagent.events import Fact, ReplyReady
 from voiceagent.heard import WordMark
+from voiceagent.making import Timeouts
 from voiceagent.outbox import Outbox
-from voiceagent.reply import ReplyAttempt, Timeouts
+from voiceagent.reply import ReplyAttempt
 from voiceagent.simulation.loop import VirtualLoop
 from voiceagent.stages.hedging import Hedge, HedgeBudget, HedgedModel, HedgedSpeech
 from voiceagent.stages.phrasecache import CachedSpeech, PhraseCache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from voiceagent import protocol
-from voiceagent.session import Gone
+from voiceagent.incoming import Gone
 from voiceagent.simulation.loop import VirtualLoop
 from voiceagent.simulation.playback import Playback, Track
 from voiceagent.simulation.script import STEP_MS, audio

@@ -1,0 +1,86 @@
+"""What every attempt at a reply does, whoever makes it: its audio goes behind the gate, and what it learns is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from voiceagent.audio import first_audible_sample
+from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyMark, ReplyReady, Stage
+from voiceagent.outbox import Outbox
+from voiceagent.stages.clients import NAMES
+from voiceagent.stages.ports import Acquired, StageError
+
+MAX_TRIES = 2
+MAX_TOOL_ROUNDS = 3
+LONGEST_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines of the awaits on peers, in seconds."""
+
+    first_s: float  # to a request's first token or byte
+    next_s: float  # between two of them
+
+
+class Making:
+    """The part of an attempt that faces the session. `post` takes facts and never blocks."""
+
+    def __init__(
+        self, epoch: int, outbox: Outbox,
+        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts,
+    ) -> None:  # fmt: skip
+        self.epoch = epoch
+        self._outbox = outbox
+        self._post = post
+        self._now_us = now_us
+        self._timeouts = timeouts
+        self._samples = 0
+        self._usage: dict[str, int] = {}
+        self._marked: set[str] = set()
+        self._audible = False
+        self.tokens = 0  # that the model wrote
+        self.characters = 0  # that speech was asked for
+
+    async def _put(self, pcm: bytes) -> None:
+        """Hand on whole samples; the first ones, and the first that can be heard, are told."""
+        first = self._samples == 0
+        if not self._audible and (at := first_audible_sample(pcm)) is not None:
+            self._audible = True
+            self._mark("tts_first_audible")
+            self._post(ReplyAudible(self.epoch, self._samples + at))
+        self._samples += len(pcm) // 2
+        if first:
+            self._post(ReplyReady(self.epoch))
+        await self._outbox.audio(self.epoch, pcm)
+
+    def _mark(self, name: str) -> None:
+        """Post a moment of this attempt, the first time that it comes."""
+        if name not in self._marked:
+            self._marked.add(name)
+            self._post(ReplyMark(self.epoch, name, self._now_us()))
+
+    def _count(self, counts: Mapping[str, int]) -> None:
+        for name, count in counts.items():
+            self._usage[name] = self._usage.get(name, 0) + count
+
+    def _connected(self, stage: Stage, acquired: Acquired) -> None:
+        """Post how a stage's first request came by its connection."""
+        if f"{stage} connected" not in self._marked:
+            self._marked.add(f"{stage} connected")
+            self._post(ReplyConnected(self.epoch, stage, acquired.acquire_us, acquired.reused))
+
+    @asynccontextmanager
+    async def _deadline(self, stage: Stage, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                yield limit
+        except TimeoutError:
+            raise StageError(stage, "timeout", f"{NAMES[stage]} did not answer in time.", retryable=True) from None
+
+
+async def wait_as_asked(failure: StageError) -> None:
+    """Wait where a busy server says when to come again; later than soon is too late for this reply."""
+    if failure.retry_after_s:
+        await asyncio.sleep(min(failure.retry_after_s, LONGEST_RETRY_S))
