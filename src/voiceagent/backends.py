@@ -4,13 +4,14 @@ import asyncio
 import importlib
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from voiceagent.logs import RecordLog
 from voiceagent.settings import Settings
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
 from voiceagent.stages.ports import Stages
+from voiceagent.stages.speech_to_speech import speech_to_speech
 from voiceagent.vad import Silero, SpeechDetector
 
 READY_TIMEOUT_S = 20.0
@@ -32,6 +33,7 @@ class Backends:
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[str] | None = None
         self._stages: Stages | None = None
+        self._voice: Stages | None = None
         self.hints: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -56,12 +58,11 @@ class Backends:
         except TimeoutError:
             return "The back-ends are not ready yet."
 
-    @property
-    def stages(self) -> Stages:
-        """The streams. Only after `ready`."""
-        if self._stages is None:
+    def stages(self, mode: Literal["cascade", "realtime"]) -> Stages:
+        """Return the streams, or one voice model in their place. Only after `ready`."""
+        if self._stages is None or self._voice is None:
             raise AssertionError("the back-ends are not ready")
-        return self._stages
+        return self._voice if mode == "realtime" else self._stages
 
     def detector(self) -> SpeechDetector:
         """Return a new judge of speech, for one session."""
@@ -77,6 +78,7 @@ class Backends:
             self._stages = cascade(
                 clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won)
             )
+            self._voice = speech_to_speech(clients, self._settings, self._stages)
             await clients.warm()
         except Exception as error:  # noqa: BLE001 - every session is told
             self._log.failure("backends_failed", error)

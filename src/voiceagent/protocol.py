@@ -53,6 +53,9 @@ class Hello(Message):
     token: str | None = Field(None, max_length=256, description="The access token, where the server asks for one.")
     resume: str | None = Field(None, max_length=256, description="The `resume_token` of the session to go on with.")
     client: str = Field("", max_length=200, description="Name and version of the client, for the log.")
+    mode: Literal["cascade", "realtime"] | None = Field(
+        None, description="Three streams, or one voice model; as set in the server if unset."
+    )
     patience: Share | None = Field(
         None, description="The dial from fast (0) to patient (1); as set in the server if unset."
     )
@@ -173,7 +176,10 @@ class Welcome(Message):
     )
     resumed: bool = Field(description="Whether an earlier conversation goes on.")
     backend: Literal["local", "openai"] = Field(description="Who answers: the local twin, or a service with a key.")
-    models: dict[str, str] = Field(description="The models by stage: stt, llm, tts.")
+    mode: Literal["cascade", "realtime"] = Field("cascade", description="Three streams, or one voice model.")
+    models: dict[str, str] = Field(
+        description="The models by stage: stt, llm, tts, or realtime and the transcripts' stt."
+    )
     rate_hz: int = RATE_HZ
     frame_ms: int = FRAME_MS
     patience: float = Field(0.5, description="Where the dial stands: 0 is fast, 1 is patient.")

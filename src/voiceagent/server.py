@@ -21,6 +21,7 @@ from voiceagent.backends import Backends
 from voiceagent.endpointing import EndpointConfig, Endpointer
 from voiceagent.incoming import Gone
 from voiceagent.logs import RecordLog
+from voiceagent.models import chosen
 from voiceagent.models import warnings as model_warnings
 from voiceagent.resumption import Sessions
 from voiceagent.session import Session
@@ -89,10 +90,10 @@ class Agent:
         name = former.name if former is not None else secrets.token_hex(6)
         past = former.past if former is not None else ()
         settings = self.settings
-        if greeting.patience is not None:
-            settings = settings.model_copy(update={"patience": greeting.patience})
+        wishes = {"patience": greeting.patience, "mode": greeting.mode}
+        settings = settings.model_copy(update={name: wish for name, wish in wishes.items() if wish is not None})
         session = Session(
-            name, StarletteSocket(websocket), settings, self.backends.stages,
+            name, StarletteSocket(websocket), settings, self.backends.stages(settings.mode),
             Endpointer(EndpointConfig.from_settings(settings), self.backends.detector()),
             turn_model=self._turn_model() if self._turn_model is not None else None,
             record=self.log.record, tools=self._tools, past=past,
@@ -120,7 +121,7 @@ class Agent:
         return protocol.Welcome(
             version=protocol.PROTOCOL_VERSION, session=name, resume_token=token, resumed=resumed,
             backend="local" if settings.is_local else "openai",
-            models={"stt": settings.stt_model, "llm": settings.llm_model, "tts": settings.tts_model},
+            mode=settings.mode, models={str(role): name for role, name in chosen(settings).items()},
             patience=settings.patience, barge_in=settings.barge_in,
             hints=list(self.backends.hints),
             history=[
@@ -267,7 +268,7 @@ def _banner(settings: Settings, listener: socket.socket, token: str | None) -> s
         )
         lines.append("Say: " + " · ".join(f'"{hint}"' for hint in HINTS[:4]))
     else:
-        lines.append(f"Answers: {settings.stt_model}, {settings.llm_model}, {settings.tts_model}.")
+        lines.append(f"Answers: {', '.join(chosen(settings).values())}.")
         lines += [f"Note: {warning}" for warning in model_warnings(settings)]
     if token is not None:
         lines.append(f"Access token: {token}")
