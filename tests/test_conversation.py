@@ -51,13 +51,15 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
         lambda: events.PartialTranscript(item, words),
         lambda: events.FinalTranscript(item, words),
         lambda: events.SttFailed(rng.choice([0, item]), "lost", "It broke."),
+        lambda: events.SttConnected(40_000),
+        lambda: events.ReplyConnected(epoch, "llm", 2_000, reused=False),
         lambda: events.ReplyMark(epoch, mark, now_us),
         lambda: events.ReplyPhrase(epoch, "A phrase.", samples),
         lambda: events.ReplyReady(epoch),
         lambda: events.ReplyReady(epoch),
         lambda: events.ReplyAudible(epoch, 240),
         lambda: events.ReplyDone(epoch, samples, {"completion_tokens": 5}),
-        lambda: events.ReplyFailed(epoch, rng.choice(["llm", "tts"]), "broke", "It broke."),
+        lambda: events.ReplyFailed(epoch, rng.choice(["llm", "tts", "realtime"]), "broke", "It broke."),
         lambda: events.PlaybackStarted(epoch, now_us - 20_000, 4_000),
         lambda: events.PlaybackProgress(epoch, samples, rng.choice(["played", "held", "flushed", "ended", "ended"])),
     ]
@@ -66,7 +68,9 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
 
 def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[effects.Effect]]:
     rng = random.Random(seed)
+    voice = seed % 4 == 3
     rules = Rules(
+        speech_to_speech=voice, speculate=not voice,
         barge_in=rng.random() < 0.9, max_history_turns=rng.choice([1, 40]), filler=rng.choice(["", "tone"]),
         filler_after_us=300_000, ask_after_us=rng.choice([0, 3_000_000]), ask="Are you there?",
         farewell=rng.choice(["", "Goodbye."]), idle_us=9_000_000,
@@ -116,6 +120,10 @@ def test_whatever_happens(seed):
                 over.add(epoch)
             case effects.OpenItem(turn):
                 turns.add(turn)
+            case effects.TellHeard(_, epoch, samples):
+                assert conversation.rules.speech_to_speech
+                assert epoch in started
+                assert samples >= 0
             case effects.Record(TransitionRecord() as step):
                 seqs.append(step.seq)
                 assert step.dwell_us >= 0
