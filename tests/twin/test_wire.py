@@ -181,11 +181,11 @@ async def test_updates_merge():
     [
         ("?intent=transcription", {"OpenAI-Beta": "realtime=v1"}, "beta_api_shape_disabled"),
         ("", {}, "missing_model"),
-        ("?model=gpt-realtime", {}, "model_not_found"),
+        ("?model=gpt-realtime", {"OpenAI-Beta": "realtime=v1"}, "beta_api_shape_disabled"),
     ],
 )
 def test_refused_sessions(query, headers, code):
-    """The beta shape, and sessions that are not there, are refused with an error and close code 4000."""
+    """The beta shape, and a session that names no model, are refused with an error and close code 4000."""
 
     @virtual_time
     async def run():

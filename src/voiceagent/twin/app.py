@@ -18,7 +18,8 @@ from starlette.websockets import WebSocket
 
 from voiceagent.twin.errors import error_body, error_response, identifier
 from voiceagent.twin.ports import EngineError, Engines, FunctionCall, WordEnd
-from voiceagent.twin.realtime import TranscriptionSession
+from voiceagent.twin.realtime import serve
+from voiceagent.twin.secrets import session_of
 
 MODELS = {
     "gpt-live-transcribe": None, "gpt-realtime-whisper": None, "gpt-transcribe": None,
@@ -76,21 +77,15 @@ class Twin:
 
     # ------------------------------------------------------------------------------ realtime
     async def realtime(self, websocket: WebSocket) -> None:
-        """Serve ``/v1/realtime``."""
+        """Serve ``/v1/realtime``; an ephemeral key opens a session with the settings that it was made for."""
         protocols = list(websocket.scope.get("subprotocols", ()))
-        refusal = self._refusal(websocket.headers, protocols)
+        secret = session_of(self._key(websocket.headers, protocols))
+        refusal = self._refusal(websocket.headers, protocols) if secret is None else None
         if refusal is not None:
             await websocket.send_denial_response(refusal)
             return
         await websocket.accept("realtime" if "realtime" in protocols else None)
-        if "openai-beta" in websocket.headers:
-            text = "The beta shape of the Realtime API is no longer supported."
-            await _refuse(websocket, text, "beta_api_shape_disabled")
-        elif websocket.query_params.get("intent") != "transcription":
-            text = "This server has transcription sessions only: connect with ?intent=transcription."
-            await _refuse(websocket, text, "model_not_found" if "model" in websocket.query_params else "missing_model")
-        else:
-            await TranscriptionSession(websocket, self._engines, websocket.query_params.get("model")).run()
+        await serve(websocket, self._engines, secret)
 
     # ------------------------------------------------------------------------------ chat
     async def chat(self, request: Request) -> Response:
@@ -323,14 +318,6 @@ async def _json(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", None)
     return body
-
-
-async def _refuse(websocket: WebSocket, message: str, code: str) -> None:
-    error = error_body(message, kind="invalid_request_error", code=code)["error"]
-    event = {"type": "error", "event_id": identifier("event"), "error": {**error, "event_id": None}}
-    with contextlib.suppress(RuntimeError, OSError):
-        await websocket.send_text(json.dumps(event))
-        await websocket.close(4000, f"invalid_request_error.{code}")
 
 
 def create_twin(engines: Engines, api_key: str | None = None) -> Starlette:

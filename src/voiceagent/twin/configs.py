@@ -168,10 +168,11 @@ def _settle_turn_detection(merged: dict[str, Any], changes: Mapping[str, Any]) -
             f"Invalid value: '{str(kind)[:80]}'. Supported: 'server_vad', 'semantic_vad'.", param=f"{where}.type"
         )
     known = _detection(kind, merged["type"])
-    allowed = {**_detection(kind, "realtime")}
+    allowed = _detection(kind, "realtime")
     before = detection if isinstance(detection, dict) else {}
     values = {key: before.get(key, value) for key, value in known.items()}
     values |= {key: value for key, value in asked.items() if key in allowed}
+    values = {key: known.get(key) if value is None else value for key, value in values.items()}
     _check_detection(values, where)
     audio_input["turn_detection"] = values
 
