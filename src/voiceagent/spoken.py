@@ -114,6 +114,7 @@ class _Words:
         self._waiting: list[tuple[str, int]] = []  # sentences without audio yet: text, first character
         self._told: tuple[str, int, int] | None = None  # the last one told: text, first character, first sample
         self._next_ms = 0.0  # when the next one begins, by the pace of speech
+        self._marks: list[WordMark] = []  # of words whose sentence is not whole yet
         self._end_sample: int | None = None  # of what the model has marked
         self.samples = 0  # of audio so far
 
@@ -122,6 +123,7 @@ class _Words:
         self._rest += text
         while (match := _SENTENCE_END.search(self._rest)) is not None:
             self._cut(match.end())
+        self._place()
         self.tell()
 
     def _cut(self, end: int) -> None:
@@ -134,18 +136,29 @@ class _Words:
 
     def mark(self, mark: WordMark) -> None:
         """Take in where a word ends; its character counts in the whole transcript, its sample in the whole audio."""
-        told = self._told
-        if self._waiting and (told is None or mark.end_char > self._waiting[0][1]):
-            self._tell_next(self._end_sample or 0)
-            told = self._told
-        self._end_sample = mark.end_sample
-        if told is not None and told[1] < mark.end_char <= told[1] + len(told[0]):
-            inside = WordMark(mark.end_char - told[1], mark.end_sample - told[2])
-            self._post(ReplyWords(self._epoch, told[2], (inside,)))
+        self._marks.append(mark)
+        self._place()
+
+    def _place(self) -> None:
+        """Give the marks to their sentences, as far as these are whole; a sentence begins where the last mark was."""
+        while self._marks:
+            mark = self._marks[0]
+            if self._waiting and mark.end_char > self._waiting[0][1]:
+                self._tell_next(self._end_sample or 0)
+                continue
+            if mark.end_char > self._chars:
+                return
+            self._marks.pop(0)
+            self._end_sample = mark.end_sample
+            if self._told is not None and self._told[1] < mark.end_char:
+                text, first_char, first_sample = self._told
+                inside = WordMark(min(mark.end_char - first_char, len(text)), mark.end_sample - first_sample)
+                self._post(ReplyWords(self._epoch, first_sample, (inside,)))
 
     def tell(self) -> None:
         """Tell the sentences whose audio must have begun, where no marks say when."""
-        while self._waiting and self._end_sample is None and self.samples and self._estimate() <= self.samples:
+        marked = bool(self._marks) or self._end_sample is not None
+        while self._waiting and not marked and self.samples and self._estimate() <= self.samples:
             self._tell_next(self._estimate())
 
     def _estimate(self) -> int:
@@ -162,6 +175,7 @@ class _Words:
     def end(self, *, broken: bool) -> None:
         """There is no more: the last sentence may have no sign at its end, and all that has audio is told."""
         self._cut(len(self._rest))
+        self._place()
         while self._waiting and self.samples:
             if self._end_sample is None:
                 self._tell_next(min(self._estimate(), self.samples))
