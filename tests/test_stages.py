@@ -233,7 +233,7 @@ async def test_nobody_there():
     settings = settings_for_tests(llm_base_url="http://127.0.0.1:1/v1", connect_timeout_s=1)
     clients = Clients(settings, "http://127.0.0.1:1/v1")
     made = cascade(clients, settings)
-    with pytest.raises(StageError, match=r"The language model at 127\.0\.0\.1:1 cannot be reached\."):
+    with pytest.raises(StageError, match=r"The language model at 127\.0\.0\.1:1 cannot be reached: nothing"):
         async with made.llm.reply([{"role": "user", "content": "x"}], []):
             pass
     await clients.aclose()

@@ -1,56 +1,39 @@
-"""The SDK's clients, one a stage, and what their exceptions mean in words."""
+"""The SDK's clients: one for each server and key, its connections ready before a turn needs them."""
 
 import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from voiceagent.events import Stage
 from voiceagent.settings import Settings
+from voiceagent.stages import explaining
+from voiceagent.stages.endpoints import STAGES, Endpoint, keys_of, model_of, over_http
+from voiceagent.stages.explaining import NAMES
 from voiceagent.stages.ports import StageError
+from voiceagent.stages.wirelog import WireLog
 
 if TYPE_CHECKING:  # importing it takes half a second: the port opens first
+    import httpx2
     from openai import AsyncOpenAI
 
-NAMES: dict[Stage, str] = {
-    "stt": "Speech to text",
-    "llm": "The language model",
-    "tts": "Text to speech",
-    "realtime": "The voice model",
-}
-KEEPALIVE_S = 120.0
-"""How long an idle connection is kept; the HTTP library's own 5 s are shorter than a pause in a conversation."""
+__all__ = ["NAMES", "Clients", "Endpoint"]
+
 WARM_TIMEOUT_S = 5.0
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+MAX_IDLE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where one stage is served."""
+@dataclass(slots=True, eq=False)
+class _Server:
+    """One server, with one key: what asks it, and what keeps its connections."""
 
-    stage: Stage
-    base_url: str
-    api_key: str
-
-    @property
-    def host(self) -> str:
-        """Host and port, for messages."""
-        return urlsplit(self.base_url).netloc
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is on this machine, where no proxy has any business."""
-        return urlsplit(self.base_url).hostname in _LOOPBACK
-
-    @classmethod
-    def of(cls, stage: Stage, settings: Settings, local_url: str | None) -> "Endpoint":
-        """Return the stage's endpoint: its own, or the service's, or the twin's at `local_url`."""
-        url: str | None = getattr(settings, f"{stage}_base_url")
-        key = getattr(settings, f"{stage}_api_key") or settings.openai_api_key
-        if url is None and settings.is_local:
-            return cls(stage, local_url or "", "local")
-        return cls(stage, url or settings.openai_base_url, key.get_secret_value() if key else "none")
+    endpoint: Endpoint
+    http: "httpx2.AsyncClient"
+    sdk: "AsyncOpenAI"
+    streams: int  # requests that a turn makes here at a time
+    warming: set[asyncio.Task[None]] = field(default_factory=set)  # one at most
 
 
 class Clients:
@@ -58,87 +41,154 @@ class Clients:
 
     def __init__(self, settings: Settings, local_url: str | None = None) -> None:
         self.settings = settings
-        self.endpoints = {stage: Endpoint.of(stage, settings, local_url) for stage in NAMES}
-        self._clients: dict[Endpoint, AsyncOpenAI] = {}
+        self.endpoints = {stage: Endpoint.of(stage, settings, local_url) for stage in STAGES}
+        self.wire: WireLog | None = None
+        if settings.wire_log is not None:
+            keys = keys_of(self.endpoints.values())
+            self.wire = WireLog(settings.wire_log, content=settings.log_content, keys=keys)
+        self._servers: dict[tuple[str, str, str | None], _Server] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._closing: list[Callable[[], Awaitable[Any]]] = []
+        self._closed = False
 
+    # ------------------------------------------------------------------------------ asking
     def get(self, stage: Stage) -> "AsyncOpenAI":
-        """Return the stage's client. Stages with the same URL and key share one, and so its connections."""
+        """Return the stage's client. Stages with the same URL and key share one, and so its connections.
+
+        Raises `StageError` where no request can be made with what is set.
+        """
+        return self._server(stage).sdk
+
+    def model(self, stage: Stage) -> str:
+        """Return the stage's model, with Azure its deployment."""
+        return model_of(stage, self.settings)
+
+    def websocket(self, stage: Stage) -> dict[str, Any]:
+        """Return how a WebSocket to the stage's server is to be opened: the same way out, the same trust as HTTP's."""
         endpoint = self.endpoints[stage]
-        for known, client in self._clients.items():
-            if (known.base_url, known.api_key) == (endpoint.base_url, endpoint.api_key):
-                return client
-        import httpx2
-        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
-
-        settings = self.settings
-        client = AsyncOpenAI(
-            api_key=endpoint.api_key,
-            base_url=endpoint.base_url,
-            max_retries=0,  # a retry belongs to the turn that waits for it: `reply.py` decides
-            http_client=DefaultAsyncHttpx2Client(
-                trust_env=not endpoint.is_loopback,
-                timeout=httpx2.Timeout(settings.stall_timeout_s, connect=settings.connect_timeout_s),
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_S),
-            ),
-        )
-        self._clients[endpoint] = client
-        return client
-
-    async def warm(self) -> None:
-        """Open one connection to each service ahead of the first turn; whether it answers is of no matter here."""
-        with suppress(Exception):
-            async with asyncio.timeout(WARM_TIMEOUT_S):
-                await asyncio.gather(
-                    *(self.get(stage).models.list() for stage in ("llm", "tts")), return_exceptions=True
-                )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
+        options: dict[str, Any] = {"proxy": endpoint.proxy, "open_timeout": self.settings.connect_timeout_s}
+        return options | ({"ssl": self._trust()} if endpoint.base_url.startswith("https:") else {})
 
     def explain(self, stage: Stage, error: BaseException) -> StageError:
         """Say in words what an exception of the SDK means, and whether another try may help."""
-        return explain(stage, self.endpoints[stage].host, error)
+        return explaining.explain(stage, self.endpoints[stage].host, error, self.model(stage))
+
+    # ------------------------------------------------------------------------------ connections
+    async def warm(self) -> None:
+        """Have as many connections open to each server as a turn needs there at a time. Never raises."""
+        servers = []
+        for stage in over_http(self.settings):
+            with suppress(Exception):  # what is wrong with it is said by whoever asks
+                servers.append(self._server(stage))
+        tasks = [task for server in dict.fromkeys(servers) for task in self._warm(server)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def spare(self, stage: Stage) -> None:
+        """Replace, in the background, the stage's connection that was lost with an answer that nobody waited for."""
+        if not self._closed:
+            self._warm(self._server(stage))
+
+    def on_close(self, callback: Callable[[], Awaitable[Any]]) -> None:
+        """Have something closed before the clients are; the last that came is the first to go."""
+        self._closing.append(callback)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        for callback in reversed(self._closing):
+            await callback()
+        self._closing.clear()
+        servers, self._servers = list(self._servers.values()), {}
+        warming = [task for server in servers for task in server.warming]
+        for task in warming:
+            task.cancel()
+        await asyncio.gather(*warming, return_exceptions=True)
+        for server in servers:
+            await server.sdk.close()
+        if self.wire is not None:
+            await self.wire.aclose()
+
+    def _warm(self, server: _Server) -> set[asyncio.Task[None]]:
+        if not server.warming and not self._closed:
+            task = asyncio.create_task(self._fill(server), name=f"connections to {server.endpoint.host}")
+            server.warming.add(task)
+            task.add_done_callback(server.warming.discard)
+        return set(server.warming)
+
+    async def _fill(self, server: _Server) -> None:
+        """Ask as many times at once as connections are wanted: a request takes an idle one, or opens one.
+
+        A HEAD is answered without a body by whatever is there, and costs no tokens; what it says is of no matter.
+        """
+        endpoint = server.endpoint
+        auth = (
+            {"api-key": endpoint.api_key} if endpoint.azure_version else {"authorization": f"Bearer {endpoint.api_key}"}
+        )
+        query = {"api-version": endpoint.azure_version} if endpoint.azure_version else {}
+        with suppress(Exception):
+            async with asyncio.timeout(WARM_TIMEOUT_S):
+                url = endpoint.base_url.rstrip("/") + "/models"
+                asks = (server.http.head(url, headers=auth, params=query or None) for _ in range(server.streams))
+                await asyncio.gather(*asks, return_exceptions=True)
+
+    # ------------------------------------------------------------------------------ making
+    def _server(self, stage: Stage) -> _Server:
+        endpoint = self.endpoints[stage]
+        key = _identity(endpoint)
+        if (server := self._servers.get(key)) is None:
+            if endpoint.flaw:
+                raise StageError(stage, "settings", f"{NAMES[stage]} {endpoint.flaw}.", retryable=False)
+            server = self._servers[key] = self._made(endpoint)
+        return server
+
+    def _made(self, endpoint: Endpoint) -> _Server:
+        from openai import AsyncAzureOpenAI, AsyncOpenAI
+
+        http = self._http(endpoint)
+        key, url, version = endpoint.api_key, endpoint.base_url, endpoint.azure_version
+        # No retries below: a retry belongs to the turn that waits for it.
+        if version is None:
+            sdk = AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=http)
+        else:
+            resource = url.removesuffix("/openai")
+            # The SDK's way to Realtime is wss:// alone; a gateway or a test may be without TLS.
+            plain = "ws" + url.removeprefix("http") if url.startswith("http:") else None
+            sdk = AsyncAzureOpenAI(
+                api_key=key, azure_endpoint=resource, api_version=version, websocket_base_url=plain,
+                max_retries=0, http_client=http,
+            )  # fmt: skip
+        here = [stage for stage in over_http(self.settings) if _identity(self.endpoints[stage]) == _identity(endpoint)]
+        return _Server(endpoint, http, sdk, streams=max(1, len(here)))
+
+    def _http(self, endpoint: Endpoint) -> "httpx2.AsyncClient":
+        import httpx2
+        from openai import DefaultAsyncHttpx2Client
+
+        from voiceagent.stages.connections import KEEPALIVE_S, WatchedConnections
+
+        pool = httpx2.AsyncHTTPTransport(
+            verify=self._trust(),
+            proxy=endpoint.proxy,
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=KEEPALIVE_S
+            ),
+        )
+        settings = self.settings
+        return DefaultAsyncHttpx2Client(
+            transport=WatchedConnections(pool, lambda: self.spare(endpoint.stage), self.wire),
+            timeout=httpx2.Timeout(settings.stall_timeout_s, connect=settings.connect_timeout_s),
+            trust_env=False,  # what the environment says of proxies and trust is in the transport already
+        )
+
+    def _trust(self) -> ssl.SSLContext:
+        """The certificates that are trusted: the system's, or those of ``SSL_CERT_FILE``."""
+        if self._tls is None:
+            import httpx2
+
+            self._tls = httpx2.create_ssl_context()
+        return self._tls
 
 
-def explain(stage: Stage, host: str, error: BaseException) -> StageError:
-    """Return the failure of `stage` at `host` that the exception means."""
-    import openai
-
-    who = f"{NAMES[stage]} at {host}"
-    if isinstance(error, StageError):
-        return error
-    if isinstance(error, TimeoutError | openai.APITimeoutError):
-        return StageError(stage, "timeout", f"{who} did not answer in time.", retryable=True)
-    status = _status(error)
-    if status is not None:
-        return _refusal(stage, who, status, _code(error))
-    if isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
-        return StageError(stage, _code(error) or "error", f"{who} broke off its answer with an error.", retryable=True)
-    return StageError(stage, "connection", f"{who} cannot be reached.", retryable=True)
-
-
-def _refusal(stage: Stage, who: str, status: int, code: str) -> StageError:
-    sentences = {
-        401: "refused the key",
-        403: "refused access",
-        404: "does not know the model or the address",
-        429: "is out of quota" if code == "insufficient_quota" else "asks for fewer requests",
-    }
-    sentence = sentences.get(status, "failed" if status >= 500 else "refused the request")
-    retryable = status >= 500 or status in {408, 409} or (status == 429 and code != "insufficient_quota")
-    detail = f"{status}, {code}" if code and status not in {401, 429} else str(status)
-    return StageError(stage, code or f"http_{status}", f"{who} {sentence} ({detail}).", retryable=retryable)
-
-
-def _status(error: BaseException) -> int | None:
-    response: Any = getattr(error, "response", None)  # of the SDK, and of the WebSocket library's refused handshake
-    status = getattr(response, "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def _code(error: BaseException) -> str:
-    code = getattr(error, "code", None)
-    return code if isinstance(code, str) else ""
+def _identity(endpoint: Endpoint) -> tuple[str, str, str | None]:
+    """What makes two stages' endpoints one server: the same address, the same key."""
+    return endpoint.base_url, endpoint.api_key, endpoint.azure_version

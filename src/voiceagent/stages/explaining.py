@@ -1,0 +1,265 @@
+"""What the exceptions of the SDK and of its libraries mean: one sentence that names the stage, the host and the cause.
+
+The sentences are made here from statuses, codes and types alone: what an exception says of itself may hold a key.
+"""
+
+import datetime as dt
+import errno
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from voiceagent.events import Stage
+from voiceagent.stages.codes import CODES, Verdict, verdict
+from voiceagent.stages.ports import StageError
+
+NAMES: dict[Stage, str] = {
+    "stt": "Speech to text",
+    "llm": "The language model",
+    "tts": "Text to speech",
+    "realtime": "The voice model",
+}
+QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "account_deactivated"})
+NO_MODEL = frozenset({"model_not_found", "invalid_model", "DeploymentNotFound", "missing_model"})
+NO_WEBSOCKET = frozenset({200, 404, 405, 426})
+"""How a server that knows no Realtime answers its handshake."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+
+
+def explain(stage: Stage, host: str, error: BaseException, model: str = "") -> StageError:
+    """Return the failure of `stage` at `host`, asked for `model`, that the exception means."""
+    if isinstance(error, StageError):
+        return error
+    if isinstance(error, BaseExceptionGroup):  # the tasks of one connection: what ended the first ended them all
+        return explain(stage, host, error.exceptions[0], model)
+    chain = tuple(_chain(error))
+    who = f"{NAMES[stage]} at {host}"
+    for reading in (_wrong_answer, _refused, _late, _unreachable, _handshake, _broken_off, _told):
+        for found in chain:
+            failure = reading(stage, who, model, found)
+            if failure is not None:
+                return failure
+    return StageError(stage, "error", f"{who} failed ({type(error).__name__}).", retryable=True)
+
+
+def unknown_model(stage: Stage, host: str, model: str, code: str, status: int | None = None) -> StageError:
+    """Return the failure of a server that does not have the model, by whatever name it says so."""
+    name = f'the model "{model[:80]}"' if model else "the model"
+    detail = f" ({status})" if status else ""
+    return StageError(stage, code, f"{NAMES[stage]} at {host} does not know {name}{detail}.", retryable=False)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long a server wants us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date."""
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            wait_s = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        return wait_s if 0 <= wait_s < float("inf") else None
+    try:
+        until = parsedate_to_datetime(headers["retry-after"])
+        now = parsedate_to_datetime(headers["date"]) if "date" in headers else dt.datetime.now(dt.UTC)
+        return max(0.0, (until - now).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, those it holds, and those it came from, the outermost first; an earlier failure is another story."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting and len(seen) < 50:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        # The context too where it is said to be none: the pool raises everything anew, "from None".
+        causes = (one.__cause__, one.__context__)
+        waiting += [cause for cause in causes if cause is not None and not isinstance(cause, StageError)]
+
+
+# ------------------------------------------------------------------------------------------ something else answers
+def _wrong_answer(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    del model
+    from voiceagent.stages.connections import WrongAnswerError
+
+    if isinstance(error, WrongAnswerError):
+        return _not_openai(stage, who, error.what)
+    return None
+
+
+def _not_openai(stage: Stage, who: str, what: str) -> StageError:
+    sentence = f"{who} answers with {what}, not with the API: check the base URL."
+    return StageError(stage, "not_openai", sentence, retryable=False)
+
+
+# ------------------------------------------------------------------------------------------ the server refuses
+def _refused(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    response: Any = getattr(error, "response", None)  # of the SDK, and of the WebSocket library's refused handshake
+    status = getattr(response, "status_code", None)
+    if not isinstance(status, int):
+        return None
+    headers: Mapping[str, str] = response.headers
+    in_handshake = not hasattr(error, "body")
+    if in_handshake and headers.get("content-type", "").startswith("text/html") and status < 500:
+        return _not_openai(stage, who, "a web page")
+    if not in_handshake and status < 400:
+        return _unreadable(stage, who)
+    code, param = _told_in(response.body) if in_handshake else _told_by(error)
+    if in_handshake and status in NO_WEBSOCKET and code not in NO_MODEL:
+        sentence = f"{who} has no Realtime WebSocket at this address ({status}): check the base URL."
+        return StageError(stage, f"http_{status}", sentence, retryable=False)
+    if in_handshake and status in {401, 403}:
+        code = ""
+    if code in NO_MODEL or (status in {400, 404, 422} and param == "model" and code != "missing_required_parameter"):
+        return unknown_model(stage, who.rpartition(" at ")[2], model, code or "model_not_found", status)
+    return _refusal(stage, who, status, code, headers)
+
+
+def _refusal(stage: Stage, who: str, status: int, code: str, headers: Mapping[str, str]) -> StageError:
+    sentences = {
+        401: "refused the key",
+        403: "refused access",
+        404: "does not know the address",
+        429: "is out of quota" if code in QUOTA else "asks for fewer requests",
+    }
+    sentence = sentences.get(status, "failed" if status >= 500 else "refused the request")
+    retryable = (status >= 500 or status in {408, 409, 429}) and verdict(code) is not Verdict.FATAL
+    if (wish := headers.get("x-should-retry")) in {"true", "false"}:
+        retryable = wish == "true"
+    detail = f"{status}, {code}" if code and status not in {401, 429} else str(status)
+    hint = ": check the base URL" if status == HTTPStatus.NOT_FOUND else ""
+    return StageError(
+        stage, code or f"http_{status}", f"{who} {sentence} ({detail}){hint}.",
+        retryable=retryable, retry_after_s=retry_after_s(headers),
+    )  # fmt: skip
+
+
+def _told_by(error: BaseException) -> tuple[str, str]:
+    return _code(getattr(error, "code", None)), str(getattr(error, "param", None) or "")
+
+
+def _told_in(body: Any) -> tuple[str, str]:
+    """Code and parameter in the body of a refused handshake."""
+    try:
+        error = json.loads(body or b"")["error"]
+        return _code(error.get("code")), str(error.get("param") or "")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "", ""
+
+
+def _code(code: Any) -> str:
+    """A code as far as it looks like one: nothing else that a server says is passed on."""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
+# ------------------------------------------------------------------------------------------ there is no way to it
+def _late(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    del model
+    import httpx2
+    import openai
+
+    if isinstance(error, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException):
+        return StageError(stage, "timeout", f"{who} did not answer in time.", retryable=True)
+    return None
+
+
+def _unreachable(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    del model
+    match error:
+        case socket.gaierror():
+            cause = "no such name is known"
+        case ConnectionRefusedError():
+            cause = "nothing listens there"
+        case ssl.SSLCertVerificationError():
+            cause = f"its certificate is not trusted ({error.verify_message})"
+        case ssl.SSLError():
+            cause = "TLS fails; is it http:// or https://?"
+        case OSError(errno=number) if number in _NO_WAY:
+            cause = "there is no way to it"
+        case ImportError():
+            cause = "its proxy needs a package that is not installed"
+        case _:
+            return None
+    return StageError(stage, "connection", f"{who} cannot be reached: {cause}.", retryable=True)
+
+
+def _handshake(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    """What went wrong between us and a server that was reached, or on the way to it."""
+    del model
+    import httpx2
+    from websockets.exceptions import InvalidHandshake, ProxyError, SecurityError
+
+    if isinstance(error, ProxyError | httpx2.ProxyError):
+        sentence = f"{who} cannot be reached: the proxy refuses, or does not answer."
+        return StageError(stage, "connection", sentence, retryable=True)
+    if isinstance(error, SecurityError | httpx2.TooManyRedirects):
+        return _not_openai(stage, who, "the address of another server")
+    if isinstance(error, InvalidHandshake):
+        return _not_openai(stage, who, "something else than a WebSocket")
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
+        sentence = f"{who} cannot be asked: check the base URL and the key."
+        return StageError(stage, "connection", sentence, retryable=False)
+    return None
+
+
+# ------------------------------------------------------------------------------------------ the answer is cut or wrong
+def _broken_off(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    del model
+    import httpx2
+    from websockets.exceptions import ConnectionClosed
+
+    if isinstance(error, ConnectionClosed):
+        return _closed(stage, who, error)
+    cut = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+    if isinstance(error, (*cut, ConnectionResetError, BrokenPipeError, EOFError)):
+        return StageError(stage, "broken_off", f"{who} broke off its answer.", retryable=True)
+    return None
+
+
+def _closed(stage: Stage, who: str, error: Any) -> StageError:
+    """A closed WebSocket; the service puts its code at the end of the reason."""
+    received = error.rcvd
+    if received is None:
+        return StageError(stage, "broken_off", f"{who} broke off the connection.", retryable=True)
+    code = _code(received.reason.rpartition(".")[2])
+    known = code if code in CODES else f"closed_{received.code}"
+    detail = f"{received.code}, {code}" if code in CODES else str(received.code)
+    retryable = verdict(known) is not Verdict.FATAL
+    return StageError(stage, known, f"{who} closed the connection ({detail}).", retryable=retryable)
+
+
+def _told(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    """An error in mid-stream, or an answer that says nothing."""
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIConnectionError | httpx2.NetworkError):
+        return StageError(stage, "connection", f"{who} cannot be reached.", retryable=True)
+    if isinstance(
+        error, openai.APIResponseValidationError | httpx2.DecodingError | ValueError | LookupError | TypeError
+    ):
+        return _unreadable(stage, who)
+    if isinstance(error, openai.APIError):
+        code, _ = _told_by(error)
+        if code in NO_MODEL:
+            return unknown_model(stage, who.rpartition(" at ")[2], model, code)
+        sentence = f"{who} broke off its answer with an error{f' ({code})' if code else ''}."
+        return StageError(stage, code or "error", sentence, retryable=verdict(code) is not Verdict.FATAL)
+    if isinstance(error, OSError):
+        return StageError(stage, "connection", f"{who} cannot be reached.", retryable=True)
+    return None
+
+
+def _unreadable(stage: Stage, who: str) -> StageError:
+    return StageError(stage, "unreadable", f"{who} sent an answer that cannot be read.", retryable=True)
