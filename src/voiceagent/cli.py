@@ -83,15 +83,24 @@ def serve(**options: Any) -> None:
 @click.option(
     "--log", type=click.Path(path_type=Path), default=None, help="At the end, write what the script did here."
 )
-def twin(host: str, port: int, api_key: str | None, script: Path | None, log: Path | None) -> None:
+@click.option("--faults", type=click.Path(path_type=Path), default=None, help="JSON file: what shall go wrong.")
+@click.option(
+    "--allow-fault-header/--no-allow-fault-header", "fault_header", default=True, show_default=True,
+    help="Clients may say by the header x-voiceagent-faults what shall go wrong.",
+)  # fmt: skip
+def twin(
+    host: str, port: int, api_key: str | None, script: Path | None, log: Path | None, *, faults: Path | None,
+    fault_header: bool,
+) -> None:  # fmt: skip
     """Serve the local OpenAI alone."""
+    from voiceagent.twin.faults import BadFaults
     from voiceagent.twin.serve import BadScript, serve
 
     try:
-        asyncio.run(serve(host, port, api_key, script, log))
+        asyncio.run(serve(host, port, api_key, script, log, faults=faults, fault_header=fault_header))
     except OSError as error:
         _sorry(f"cannot listen on {host}:{port}: {error.strerror}")
-    except (BadScript, RuntimeError) as error:
+    except (BadFaults, BadScript, RuntimeError) as error:
         _sorry(str(error))
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voiceagent.twin.app import create_twin
+    from voiceagent.twin.faults import FaultPlan
     from voiceagent.twin.local import LocalEngines
     from voiceagent.twin.ports import Engines
     from voiceagent.twin.scripted import LogEntry, Script, ScriptedEngines
@@ -23,10 +24,21 @@ HINTS = (
 
 _ROOMS = {
     "create_twin": "app", "TwinServer": "server", "LocalEngines": "local", "Engines": "ports",
+    "FaultPlan": "faults",
     "Script": "scripted", "ScriptedEngines": "scripted", "LogEntry": "scripted",
 }  # fmt: skip
 
-__all__ = ["HINTS", "Engines", "LocalEngines", "LogEntry", "Script", "ScriptedEngines", "TwinServer", "create_twin"]
+__all__ = [
+    "HINTS",
+    "Engines",
+    "FaultPlan",
+    "LocalEngines",
+    "LogEntry",
+    "Script",
+    "ScriptedEngines",
+    "TwinServer",
+    "create_twin",
+]
 
 
 def __getattr__(name: str) -> Any:

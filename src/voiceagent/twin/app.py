@@ -17,6 +17,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from voiceagent.twin.errors import error_body, error_response, identifier
+from voiceagent.twin.faults import FaultPlan
+from voiceagent.twin.faulty import FaultMiddleware
 from voiceagent.twin.ports import EngineError, Engines, FunctionCall, WordEnd
 from voiceagent.twin.realtime import serve
 from voiceagent.twin.secrets import session_of
@@ -320,8 +322,21 @@ async def _json(request: Request) -> dict[str, Any]:
     return body
 
 
-def create_twin(engines: Engines, api_key: str | None = None) -> Starlette:
-    """Return the application; the engines start and end with it."""
+def create_twin(
+    engines: Engines, api_key: str | None = None, faults: FaultPlan | None = None, *, fault_header: bool | None = None
+) -> Starlette:
+    """Return the application; the engines start and end with it.
+
+    `faults`: what goes wrong. `fault_header`: clients may bring faults of their own; as a rule if there is a plan.
+    """
+    app = _application(engines, api_key)
+    if faults is not None or fault_header:
+        header = fault_header is None or fault_header
+        app.add_middleware(FaultMiddleware, plan=faults or FaultPlan(), header=header)
+    return app
+
+
+def _application(engines: Engines, api_key: str | None) -> Starlette:
     twin = Twin(engines, api_key)
 
     @contextlib.asynccontextmanager

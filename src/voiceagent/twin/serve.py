@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceagent.twin.app import create_twin
+from voiceagent.twin.faults import FaultPlan
 from voiceagent.twin.local import LocalEngines
 from voiceagent.twin.ports import Engines
 from voiceagent.twin.scripted import Script, ScriptedEngines
@@ -41,11 +42,16 @@ def write_log(engines: ScriptedEngines, path: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-async def serve(host: str, port: int, api_key: str | None, script: Path | None, log: Path | None = None) -> None:
+async def serve(
+    host: str, port: int, api_key: str | None, script: Path | None, log: Path | None = None,
+    *, faults: Path | None = None, fault_header: bool = True,
+) -> None:  # fmt: skip
     """Serve until SIGINT or SIGTERM; a script's engines leave their `log`.
 
-    Raises `BadScript`, `OSError` where the port is taken, `RuntimeError`.
+    `faults`: a plan of what goes wrong; `fault_header`: clients may bring their own.
+    Raises `BadScript`, `BadFaults`, `OSError` where the port is taken, `RuntimeError`.
     """
+    plan = FaultPlan.load(faults) if faults is not None else FaultPlan() if fault_header else None
     engines: Engines = ScriptedEngines(load_script(script), exact=True) if script is not None else LocalEngines()
     if isinstance(engines, LocalEngines) and (missing := engines.missing()):
         raise RuntimeError(f"the local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})")
@@ -54,7 +60,7 @@ async def serve(host: str, port: int, api_key: str | None, script: Path | None, 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with TwinServer(create_twin(engines, api_key), host, port) as twin:
+        async with TwinServer(create_twin(engines, api_key, plan, fault_header=fault_header), host, port) as twin:
             sys.stdout.write(f"twin: {twin.base_url}\n")
             sys.stdout.flush()
             await stop.wait()
