@@ -13,6 +13,7 @@ from voiceagent.settings import Settings
 from voiceagent.speaker import Speaker
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
+from voiceagent.stages.speech_to_speech import speech_to_speech
 from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
 from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
@@ -186,8 +187,11 @@ async def world(
         before = asyncio.all_tasks()
         browser = Browser()
         this = World(browser, engines, chosen, clients)
+        stages = cascade(clients, chosen)
+        if chosen.mode == "realtime":
+            stages = speech_to_speech(clients, chosen, stages)
         this.session = Session(
-            "test", browser, chosen, cascade(clients, chosen), Endpointer(EndpointConfig.from_settings(chosen)),
+            "test", browser, chosen, stages, Endpointer(EndpointConfig.from_settings(chosen)),
             record=lambda _, record: this.records.append(record), tools=tools,
             turn_model=turn_model,
         )  # fmt: skip

@@ -209,13 +209,16 @@ class Bookkeeping:
     def _commit(self, turn: Turn) -> None:
         item = turn.open_item
         if item is not None:
-            turn.connections.setdefault(
-                "stt", Connection(self._stt_acquire_us or 0, reused=self._stt_acquire_us is None)
-            )
-            self._stt_acquire_us = None
+            self._note_connection(turn)
             item.committed, item.at_commit = True, item.partial
             turn.marks["commit"] = self._now_us
             self._out.append(CommitItem(turn.number, item.key))
+
+    def _note_connection(self, turn: Turn) -> None:
+        """The first item that goes over a connection of the STT has waited for it; a voice model tells with its reply."""
+        acquire_us, self._stt_acquire_us = self._stt_acquire_us, None
+        if not self.rules.speech_to_speech:
+            turn.connections.setdefault("stt", Connection(acquire_us or 0, reused=acquire_us is None))
 
     def _learn_pause(self, turn: Turn, onset_us: int) -> None:
         """The user went on with a turn that was taken for finished: their pauses are longer than that."""

@@ -50,7 +50,8 @@ class Weighing(Playing):
         item.final = fact.text
         if item.streams:
             self._budget.partials_were(right=same_words(item.at_commit, fact.text))
-        turn.marks["stt_final"] = self._now_us
+        # Nobody waits for the words of a voice model's user: they are no part of the gap.
+        turn.marks["words_final" if self.rules.speech_to_speech else "stt_final"] = self._now_us
         self._tell_words(turn)
         self._item_is_final(turn, "")
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from voiceagent.events import FinalTranscript, PartialTranscript, SttConnected, SttFailed
+from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.answers import SAMPLES_PER_MS, Answer
 from voiceagent.stages.clients import Clients
@@ -203,7 +203,7 @@ class VoiceModel:
                     self._clients, "realtime", voice_config(settings), query=query
                 ) as socket, asyncio.TaskGroup() as group:  # fmt: skip
                     self._acquired = Acquired(socket.acquire_us, reused=False)
-                    self._post(SttConnected(socket.acquire_us))
+
                     group.create_task(self._send(socket))
                     group.create_task(self._receive(socket))
             except Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
