@@ -1,0 +1,147 @@
+"""The voice model's client in trouble: lost and old connections, errors, answers that fail."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from tests.voice_rig import (
+    NONE,
+    PAST,
+    Lost,
+    committed,
+    created,
+    done,
+    on_rig,
+    settle,
+    sound,
+    words,
+)
+from voiceagent.events import FinalTranscript, SttFailed
+from voiceagent.stages.ports import Delta, StageError
+from voiceagent.twin.scripted import tone
+
+
+@on_rig()
+async def test_lost_connection(rig):
+    """What is not answered is said again on the next connection, to the sample; the answer under way fails."""
+    voice, server = rig.voice, rig.server
+    voice.open(1)
+    voice.append(tone(4_800))
+    voice.commit(1)
+    asking = asyncio.create_task(rig.answer())
+    await settle()
+    server.say(created(1), Lost())
+    with pytest.raises(StageError, match="The voice model at twin") as failed:
+        await asking
+    assert failed.value.retryable
+    again = asyncio.create_task(rig.answer(1, PAST))
+    voice.open(2)
+    voice.append(tone(2_400))
+    await asyncio.sleep(0.1)
+    await settle()
+    assert server.opened == 2
+    assert server.audio == tone(4_800) + tone(2_400)
+    assert server.kinds == [
+        "conversation.item.create", "conversation.item.create", "input_audio_buffer.commit", "response.create",
+    ]  # fmt: skip
+    server.say(committed("j1"), created(1), done(), words("j1", "hello"))
+    await again
+    await settle()
+    assert rig.facts == [
+        SttFailed(0, failed.value.code, failed.value.message), FinalTranscript(1, "hello"),
+    ]  # fmt: skip
+    server.say(Lost())
+    await asyncio.sleep(1)
+    await settle()
+    assert server.audio == tone(2_400)  # what was answered is not said again
+
+
+@on_rig()
+async def test_words_that_never_come(rig):
+    """An answered item whose words were not there yet when the connection was lost has those that came."""
+    rig.voice.open(1)
+    rig.voice.append(tone(4_800))
+    rig.voice.commit(1)
+    asking = asyncio.create_task(rig.answer())
+    await settle()
+    rig.server.say(committed("i1"), words("i1", "so far", "delta"), created(1), done())
+    await asking
+    rig.server.say(Lost())
+    await settle()
+    assert FinalTranscript(1, "so far") in rig.facts
+
+
+@on_rig(stt_session_s=100)
+async def test_renewed(rig):
+    """An old session is renewed when nobody speaks, and told the past; not under an open item."""
+    rig.voice.open(1)
+    rig.voice.append(tone(4_800))
+    await asyncio.sleep(101)
+    assert rig.server.opened == 1
+    rig.voice.commit(1)
+    asking = asyncio.create_task(rig.answer())
+    await settle()
+    rig.server.say(created(1), done())
+    await asking
+    await settle()
+    assert rig.server.opened == 2
+    assert [fact for fact in rig.facts if isinstance(fact, SttFailed)] == []
+    await asyncio.sleep(101)
+    await settle()
+    assert rig.server.opened == 3
+
+
+@on_rig()
+async def test_refused_for_good(rig):
+    """After a fatal error every request fails with its sentence, and no connection is tried again."""
+    error = {"code": "insufficient_quota", "type": "invalid_request_error"}
+    rig.voice.open(1)
+    rig.voice.append(tone(4_800))
+    rig.voice.commit(1)
+    rig.server.say({"type": "error", "error": error})
+    await settle()
+    with pytest.raises(StageError, match="insufficient_quota"):
+        await rig.answer()
+    rig.voice.open(2)
+    rig.voice.commit(2)
+    await asyncio.sleep(60)
+    assert rig.server.opened == 1
+    assert [fact.item for fact in rig.facts if isinstance(fact, SttFailed)] == [0, 1, 2]
+
+
+@on_rig()
+async def test_answers_that_fail(rig):
+    """A failed answer is a failure with its code; a refused request too; a cut one says so in its usage."""
+    for epoch, event, code in (
+        (1, done("failed", status_details={"error": {"code": "rate_limit_exceeded"}}), "rate_limit_exceeded"),
+        (3, {"type": "error", "error": {"code": "server_error", "event_id": "respond_3"}}, "server_error"),
+    ):
+        asking = asyncio.create_task(rig.answer(epoch))
+        await settle()
+        rig.server.say(created(epoch), event)
+        with pytest.raises(StageError) as failed:
+            await asking
+        assert (failed.value.code, failed.value.retryable) == (code, True)
+    asking = asyncio.create_task(rig.answer(5))
+    await settle()
+    rig.server.say(created(5), done("incomplete", status_details={"reason": "content_filter"}))
+    assert Delta(usage={"llm_filtered": 1}) in await asking
+    rig.server.say(
+        {"type": "error", "error": {"code": "response_cancel_not_active"}}, {}, {"type": "rate_limits.updated"}
+    )
+    await settle()
+    assert rig.server.opened == 1
+
+
+@on_rig()
+async def test_more_than_anybody_hears(rig):
+    """An answer that nobody takes does not stop the socket for ever: it fails."""
+    async with rig.voice.respond(1, NONE, (), "") as parts, aclosing(parts):
+        await settle()
+        rig.server.say(created(1), *[sound(b"\0\0")] * 9_000)
+        await settle()
+        with pytest.raises(StageError, match="more than anybody can hear"):
+            async for _ in parts:
+                pass
+    rig.server.say(done())
