@@ -358,7 +358,7 @@ def test_doctor(capsys):
     )
     assert doctor.run(settings, as_json=True) == 1
     out = capsys.readouterr().out
-    assert "The language model at 127.0.0.1:1 cannot be reached." in out
+    assert "The language model at 127.0.0.1:1 cannot be reached: nothing listens there." in out
     assert "tts-1 will be shut down" in out or "tts-1 was shut down" in out
     assert "sk-canary" not in out
     doctor.run(settings_for_tests())

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import sys
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Literal, Self
@@ -10,7 +11,9 @@ from voiceagent.logs import RecordLog
 from voiceagent.settings import Settings
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
+from voiceagent.stages.endpoints import used
 from voiceagent.stages.ports import Stages
+from voiceagent.stages.probing import probe_all
 from voiceagent.stages.speech_to_speech import speech_to_speech
 from voiceagent.vad import Silero, SpeechDetector
 
@@ -34,7 +37,10 @@ class Backends:
         self._starting: asyncio.Task[str] | None = None
         self._stages: Stages | None = None
         self._voice: Stages | None = None
+        self._checking: asyncio.Task[None] | None = None
         self.hints: tuple[str, ...] = ()
+        self.troubles: tuple[str, ...] = ()
+        """What the servers of the stages said when they were asked at the start, a sentence each; empty if all is well."""
 
     async def __aenter__(self) -> Self:
         self._starting = asyncio.create_task(self._start(), name="backends")
@@ -43,9 +49,10 @@ class Backends:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        for task in (self._starting, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._stack.aclose()
 
     async def ready(self) -> str:
@@ -79,12 +86,31 @@ class Backends:
                 clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won)
             )
             self._voice = speech_to_speech(clients, self._settings, self._stages)
-            await clients.warm()
+            self._checking = asyncio.create_task(self._check(clients), name="backends check")
+            if self._settings.mode == "cascade":
+                await clients.warm()
         except Exception as error:  # noqa: BLE001 - every session is told
             self._log.failure("backends_failed", error)
             return str(error) or "The back-ends could not be started."
         self._log.event("backends_ready", local=self._settings.is_local)
         return ""
+
+    async def _check(self, clients: Clients) -> None:
+        """Ask each stage's server once. What is wrong is told; the agent runs all the same, and may be served later."""
+        probes = await probe_all(clients, used(self._settings))
+        failures = [probed.failure for probed in probes.values() if probed.failure is not None]
+        for failure in failures:
+            host = clients.endpoints[failure.stage].host
+            self._log.warning(
+                "backend_trouble", stage=failure.stage, host=host, code=failure.code, sentence=failure.message
+            )
+        troubles = [failure.message for failure in failures]
+        if clients.wire is not None and clients.wire.flaw:
+            self._log.warning("wire_log_trouble", sentence=clients.wire.flaw)
+            troubles.append(clients.wire.flaw)
+        self.troubles = tuple(troubles)
+        sys.stderr.write("".join(f"voiceagent: {trouble}\n" for trouble in troubles))
+        sys.stderr.flush()
 
     @property
     def _needs_twin(self) -> bool:

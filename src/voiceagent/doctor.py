@@ -13,6 +13,9 @@ from voiceagent.events import Stage
 from voiceagent.models import capabilities, chosen, warnings
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
+from voiceagent.stages.endpoints import over_http, used
+from voiceagent.stages.ports import StageError
+from voiceagent.stages.probing import Probe, probe_all, probe_realtime
 
 DEADLINE_S = 3.0
 PACKAGES = (
@@ -42,7 +45,7 @@ class Finding:
 
 def run(settings: Settings, *, as_json: bool = False) -> int:
     """Print the report; 0 if an agent with these settings can run, 1 if something must be fixed first."""
-    findings = [*_installed(settings), *_models(settings), *asyncio.run(_backends(settings))]
+    findings = [*_installed(settings), *_models(settings), *_azure(settings), *asyncio.run(_backends(settings))]
     if as_json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
     else:
@@ -96,36 +99,75 @@ def _installed(settings: Settings) -> list[Finding]:
 def _models(settings: Settings) -> list[Finding]:
     if settings.is_local:
         return [Finding("models", "ok", "the local twin takes any name")]
-    sentences = warnings(settings)
-    findings = [Finding("models", "note", sentence, "choose another model") for sentence in sentences]
-    findings += [
-        Finding("models", "note", f"{name} is not known here; it is used as it is")
-        for role, name in chosen(settings).items()
-        if not capabilities(name, role).known
-    ]
+    findings = [Finding("models", "note", sentence, "choose another model") for sentence in warnings(settings)]
+    for role, name in chosen(settings).items():
+        if not capabilities(name, role).known:
+            known = "its deployments have any name" if _is_azure(settings) else "see that its name is right"
+            findings.append(Finding("models", "note", f"{name} is not known here; used conservatively", known))
+    wanted, detects = settings.stt_turn_detection, capabilities(settings.stt_model, "stt").detects
+    if wanted != "none" and wanted not in detects:
+        said = f"{settings.stt_model} is not known to detect turns by {wanted}: it is not asked to"
+        findings.append(
+            Finding("models", "note", said, "leave stt_turn_detection at none: the agent ends turns itself")
+        )
     return findings or [Finding("models", "ok", ", ".join(chosen(settings).values()))]
 
 
+def _is_azure(settings: Settings) -> bool:
+    return bool(settings.azure_endpoint and settings.azure_api_key) and not settings.is_local
+
+
+def _azure(settings: Settings) -> list[Finding]:
+    if settings.azure_endpoint is None:
+        return []
+    if settings.azure_api_key is None:
+        said = "an endpoint is set, but no key: it is not used"
+        return [Finding("Azure", "note", said, "set AZURE_OPENAI_API_KEY, or unset AZURE_OPENAI_ENDPOINT")]
+    if settings.is_local:
+        return [Finding("Azure", "note", "an endpoint is set, but the local twin answers", "set backend to openai")]
+    return [Finding("Azure", "ok", f"API version {settings.azure_api_version}; models are names of deployments")]
+
+
 async def _backends(settings: Settings) -> list[Finding]:
-    """Ask each stage's server for its models; the embedded twin needs no asking."""
+    """Ask each stage's server for its models, and for a session where it is used so; the embedded twin needs no asking."""
     clients = Clients(settings, "http://127.0.0.1:0/v1")
     try:
-        return [await _backend(settings, clients, stage) for stage in chosen(settings)]
+        stages = used(settings)
+        probes = await probe_all(clients, stages, DEADLINE_S)
+        asked = [stage for stage in stages if stage in probes and _in_a_session(settings, stage)]
+        answers = await asyncio.gather(*(_session(clients, stage, probes[stage]) for stage in asked))
+        sessions = dict(zip(asked, answers, strict=True))
+        findings = [_backend(clients, stage, probes.get(stage), sessions.get(stage)) for stage in stages]
+        if clients.wire is not None and clients.wire.flaw:
+            findings.append(Finding("wire log", "bad", clients.wire.flaw, "choose another folder for wire_log"))
     finally:
         await clients.aclose()
+    return findings
 
 
-async def _backend(settings: Settings, clients: Clients, stage: Stage) -> Finding:
-    endpoint = clients.endpoints[stage]
-    if settings.is_local and getattr(settings, f"{stage}_base_url") is None:
+def _in_a_session(settings: Settings, stage: Stage) -> bool:
+    return stage == "realtime" or (stage != "llm" and stage not in over_http(settings))
+
+
+async def _session(clients: Clients, stage: Stage, probed: Probe) -> StageError | None:
+    """Try a Realtime session; where not even a list came, nothing more is asked."""
+    return None if probed.failure is not None else await probe_realtime(clients, stage, DEADLINE_S)
+
+
+def _backend(clients: Clients, stage: Stage, probed: Probe | None, session: StageError | None) -> Finding:
+    if probed is None:
         return Finding(NAMES[stage], "ok", "the embedded twin")
-    key = "with a key" if endpoint.api_key not in {"none", "local"} else "without a key"
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            await clients.get(stage).models.list()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is explained
-        failure = clients.explain(stage, error)
-        if failure.code == "http_404" or "404" in failure.message:
-            return Finding(NAMES[stage], "note", f"{endpoint.host} answers {key}, but lists no models")
-        return Finding(NAMES[stage], "bad", failure.message, f"check the base URL and the key of {stage}")
-    return Finding(NAMES[stage], "ok", f"{endpoint.host} answers {key}")
+    settings, endpoint = clients.settings, clients.endpoints[stage]
+    if probed.failure is not None:
+        return Finding(
+            NAMES[stage], "bad", probed.failure.message, f"check the base URL, the key and the model of {stage}"
+        )
+    key = "with a key" if endpoint.has_key else "without a key"
+    told = f"{endpoint.host} answers {key}" + ("" if probed.models is not None else ", but lists no models")
+    if session is not None:
+        files = stage == "stt" and settings.stt_api == "auto" and capabilities(settings.stt_model, "stt").http
+        result: Literal["note", "bad"] = "note" if files else "bad"
+        fix = "set stt_api to file" if stage == "stt" else f"check the base URL and the model of {stage}"
+        return Finding(NAMES[stage], result, f"{told}; no Realtime: {session.message}", fix)
+    over = "over Realtime" if _in_a_session(settings, stage) else "over HTTP"
+    return Finding(NAMES[stage], "ok" if probed.models is not None else "note", f"{told}, {over}")

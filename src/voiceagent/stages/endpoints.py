@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from voiceagent.events import Stage
-from voiceagent.models import capabilities, chosen
+from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 
 STAGES: tuple[Stage, ...] = ("stt", "llm", "tts", "realtime")
@@ -23,6 +23,7 @@ class Endpoint:
     base_url: str
     api_key: str = field(repr=False)
     azure_version: str | None = None
+    embedded: bool = field(default=False, compare=False)  # the twin in this process, which needs no asking
 
     @property
     def host(self) -> str:
@@ -51,7 +52,7 @@ class Endpoint:
     @property
     def has_key(self) -> bool:
         """Whether a key was set for it."""
-        return self.api_key not in {"none", "local"}
+        return not self.embedded and self.api_key != "none"
 
     @property
     def proxy(self) -> str | None:
@@ -92,7 +93,7 @@ class Endpoint:
         url: str | None = getattr(settings, f"{stage}_base_url")
         own = getattr(settings, f"{stage}_api_key")
         if url is None and settings.is_local:
-            return cls(stage, local_url or "", "local")
+            return cls(stage, local_url or "", "local", embedded=True)
         if url is None and settings.azure_endpoint and settings.azure_api_key:
             base_url = settings.azure_endpoint.strip().rstrip("/").removesuffix("/openai") + "/openai"
             key = own or settings.azure_api_key
@@ -103,14 +104,12 @@ class Endpoint:
 
 
 def used(settings: Settings) -> tuple[Stage, ...]:
-    """Return the stages that these settings ask."""
-    return tuple(chosen(settings))
+    """Return the stages that a session asks; a voice model asks the service for the transcripts itself."""
+    return ("realtime",) if settings.mode == "realtime" else ("stt", "llm", "tts")
 
 
 def over_http(settings: Settings) -> tuple[Stage, ...]:
-    """Return the stages whose turns wait for HTTP requests, and so for HTTP connections."""
-    if settings.mode == "realtime":
-        return ()
+    """Return the streams whose turns wait for HTTP requests, and so for HTTP connections."""
     stages: list[Stage] = ["llm"]
     if settings.tts_api == "speech" or (settings.tts_api == "auto" and _speech_is_over_http(settings)):
         stages.append("tts")

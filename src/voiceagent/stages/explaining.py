@@ -55,6 +55,12 @@ def unknown_model(stage: Stage, host: str, model: str, code: str, status: int | 
     return StageError(stage, code, f"{NAMES[stage]} at {host} does not know {name}{detail}.", retryable=False)
 
 
+def not_openai(stage: Stage, host: str, what: str) -> StageError:
+    """Return the failure of a host where something else than the API answers, with `what`."""
+    sentence = f"{NAMES[stage]} at {host} answers with {what}, not with the API: check the base URL."
+    return StageError(stage, "not_openai", sentence, retryable=False)
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return how long a server wants us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
@@ -69,6 +75,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (until - now).total_seconds())
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _host(who: str) -> str:
+    return who.rpartition(" at ")[2]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -94,13 +104,8 @@ def _wrong_answer(stage: Stage, who: str, model: str, error: BaseException) -> S
     from voiceagent.stages.connections import WrongAnswerError
 
     if isinstance(error, WrongAnswerError):
-        return _not_openai(stage, who, error.what)
+        return not_openai(stage, _host(who), error.what)
     return None
-
-
-def _not_openai(stage: Stage, who: str, what: str) -> StageError:
-    sentence = f"{who} answers with {what}, not with the API: check the base URL."
-    return StageError(stage, "not_openai", sentence, retryable=False)
 
 
 # ------------------------------------------------------------------------------------------ the server refuses
@@ -112,7 +117,7 @@ def _refused(stage: Stage, who: str, model: str, error: BaseException) -> StageE
     headers: Mapping[str, str] = response.headers
     in_handshake = not hasattr(error, "body")
     if in_handshake and headers.get("content-type", "").startswith("text/html") and status < 500:
-        return _not_openai(stage, who, "a web page")
+        return not_openai(stage, _host(who), "a web page")
     if not in_handshake and status < 400:
         return _unreadable(stage, who)
     code, param = _told_in(response.body) if in_handshake else _told_by(error)
@@ -122,7 +127,7 @@ def _refused(stage: Stage, who: str, model: str, error: BaseException) -> StageE
     if in_handshake and status in {401, 403}:
         code = ""
     if code in NO_MODEL or (status in {400, 404, 422} and param == "model" and code != "missing_required_parameter"):
-        return unknown_model(stage, who.rpartition(" at ")[2], model, code or "model_not_found", status)
+        return unknown_model(stage, _host(who), model, code or "model_not_found", status)
     return _refusal(stage, who, status, code, headers)
 
 
@@ -204,9 +209,9 @@ def _handshake(stage: Stage, who: str, model: str, error: BaseException) -> Stag
         sentence = f"{who} cannot be reached: the proxy refuses, or does not answer."
         return StageError(stage, "connection", sentence, retryable=True)
     if isinstance(error, SecurityError | httpx2.TooManyRedirects):
-        return _not_openai(stage, who, "the address of another server")
+        return not_openai(stage, _host(who), "the address of another server")
     if isinstance(error, InvalidHandshake):
-        return _not_openai(stage, who, "something else than a WebSocket")
+        return not_openai(stage, _host(who), "something else than a WebSocket")
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
         sentence = f"{who} cannot be asked: check the base URL and the key."
         return StageError(stage, "connection", sentence, retryable=False)
@@ -253,7 +258,7 @@ def _told(stage: Stage, who: str, model: str, error: BaseException) -> StageErro
     if isinstance(error, openai.APIError):
         code, _ = _told_by(error)
         if code in NO_MODEL:
-            return unknown_model(stage, who.rpartition(" at ")[2], model, code)
+            return unknown_model(stage, _host(who), model, code)
         sentence = f"{who} broke off its answer with an error{f' ({code})' if code else ''}."
         return StageError(stage, code or "error", sentence, retryable=verdict(code) is not Verdict.FATAL)
     if isinstance(error, OSError):

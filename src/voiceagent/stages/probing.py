@@ -1,11 +1,13 @@
 """Whether a stage's server answers as it should: asked once at the start, and by the doctor."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from voiceagent.events import Stage
-from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.explaining import unknown_model
+from voiceagent.stages.clients import Clients
+from voiceagent.stages.endpoints import Endpoint
+from voiceagent.stages.explaining import not_openai, unknown_model
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.realtime import realtime_session
 
@@ -21,9 +23,30 @@ class Probe:
     models: frozenset[str] | None = None
 
 
+async def probe_all(
+    clients: Clients, stages: Sequence[Stage], timeout_s: float = PROBE_TIMEOUT_S
+) -> dict[Stage, Probe]:
+    """Ask the servers of the stages, at once; stages of one server that answers ask it once. The twin is not asked."""
+    groups: dict[Endpoint, list[Stage]] = {}
+    for stage in stages:
+        endpoint = clients.endpoints[stage]
+        if not endpoint.embedded:
+            groups.setdefault(replace(endpoint, stage="llm"), []).append(stage)
+    results = await asyncio.gather(*(_probe_group(clients, group, timeout_s) for group in groups.values()))
+    return {stage: probed for result in results for stage, probed in result.items()}
+
+
+async def _probe_group(clients: Clients, stages: Sequence[Stage], timeout_s: float) -> dict[Stage, Probe]:
+    first = await probe(clients, stages[0], timeout_s)
+    if first.models is None and first.failure is not None:  # each has a sentence of its own
+        rest = await asyncio.gather(*(probe(clients, stage, timeout_s) for stage in stages[1:]))
+    else:
+        rest = [_judged(clients, stage, first.models) for stage in stages[1:]]
+    return dict(zip(stages, [first, *rest], strict=True))
+
+
 async def probe(clients: Clients, stage: Stage, timeout_s: float = PROBE_TIMEOUT_S) -> Probe:
     """Ask the stage's server for its models. One that lists none is well; the service itself must have the one chosen."""
-    endpoint, model = clients.endpoints[stage], clients.model(stage)
     try:
         async with asyncio.timeout(timeout_s):
             # A plain object: of a typed answer the SDK makes something whatever came.
@@ -33,9 +56,13 @@ async def probe(clients: Clients, stage: Stage, timeout_s: float = PROBE_TIMEOUT
         return Probe() if failure.code in LISTS_NOTHING else Probe(failure)
     names = _names(listed)
     if names is None:
-        sentence = f"{NAMES[stage]} at {endpoint.host} answers with something else than the API: check the base URL."
-        return Probe(StageError(stage, "not_openai", sentence, retryable=False))
-    if endpoint.is_openai and model not in names:
+        return Probe(not_openai(stage, clients.endpoints[stage].host, "something else"))
+    return _judged(clients, stage, names)
+
+
+def _judged(clients: Clients, stage: Stage, names: frozenset[str] | None) -> Probe:
+    endpoint, model = clients.endpoints[stage], clients.model(stage)
+    if names is not None and endpoint.is_openai and model not in names:
         return Probe(unknown_model(stage, endpoint.host, model, "model_not_found"), names)
     return Probe(models=names)
 
