@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from voiceagent import __version__, protocol
@@ -59,6 +59,7 @@ class TurnSeen:
         return report
 
 
+Mode = Literal["cascade", "realtime"]
 Utterance = bytes | str
 """What is said next: audio, or a line to type."""
 
@@ -68,7 +69,7 @@ class Call:
 
     def __init__(
         self, url: str, utterances: Sequence[Utterance],
-        *, token: str | None = None, barge_in_ms: int | None = None, timeout_s: float = 30.0,
+        *, token: str | None = None, barge_in_ms: int | None = None, timeout_s: float = 30.0, mode: Mode | None = None,
     ) -> None:  # fmt: skip
         self.turns: dict[int, TurnSeen] = {}
         self.errors: list[str] = []
@@ -80,6 +81,7 @@ class Call:
         self._token = token
         self._barge_in_ms = barge_in_ms
         self._timeout_s = timeout_s
+        self._mode: Mode | None = mode
         self._speech = b""  # what is being said
         self._said = 0  # bytes of it that went out
         self._over: tuple[int | None, float] = (None, 0.0)  # the reply that was last spoken over, and how far it was
@@ -130,8 +132,9 @@ class Call:
 
     async def _greet(self, socket: Any) -> None:
         hello = protocol.Hello(
-            version=protocol.PROTOCOL_VERSION, token=self._token, client=f"voiceagent call {__version__}"
-        )
+            version=protocol.PROTOCOL_VERSION, token=self._token, client=f"voiceagent call {__version__}",
+            mode=self._mode,
+        )  # fmt: skip
         await socket.send(hello.model_dump_json())
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             answer = protocol.parse_server(await socket.recv())
@@ -293,7 +296,7 @@ def websocket_url(url: str) -> str:
 # ------------------------------------------------------------------------------------------ the command
 def run_call(
     *, files: Sequence[Path], url: str, token: str | None, texts: Sequence[str], barge_in_ms: int | None,
-    timeout_s: float, save: Path | None, as_json: bool,
+    timeout_s: float, save: Path | None, as_json: bool, mode: Mode | None = None,
 ) -> int:  # fmt: skip
     """Make the call that the options describe and print it; 0 if everything got an answer, 1 if not, 2 for bad usage."""
     if not files and not texts:
@@ -303,7 +306,7 @@ def run_call(
     errors: list[str] = []
     try:
         utterances: list[Utterance] = [*(read_speech(path) for path in files), *texts]
-        call = asyncio.run(_run(url, utterances, token, barge_in_ms, timeout_s, show=not as_json))
+        call = asyncio.run(_run(url, utterances, token, barge_in_ms, timeout_s, mode, show=not as_json))
         turns = [turn for _, turn in sorted(call.turns.items()) if turn.done is not None]
         errors = call.errors
         if save is not None:
@@ -322,11 +325,11 @@ def run_call(
 
 async def _run(
     url: str, utterances: Sequence[Utterance], token: str | None, barge_in_ms: int | None, timeout_s: float,
-    *, show: bool,
+    mode: Mode | None, *, show: bool,
 ) -> Call:  # fmt: skip
     from rich.progress import Progress
 
-    call = Call(url, utterances, token=token, barge_in_ms=barge_in_ms, timeout_s=timeout_s)
+    call = Call(url, utterances, token=token, barge_in_ms=barge_in_ms, timeout_s=timeout_s, mode=mode)
     with Progress(disable=not (show and sys.stderr.isatty()), transient=True) as bar:
         task = bar.add_task("calling", total=len(utterances))
         running = asyncio.create_task(call.run())

@@ -110,6 +110,12 @@ def twin(
 @click.option("--token", default=None, envvar="VOICEAGENT_ACCESS_TOKEN", help="Its access token.")
 @click.option("--text", "texts", multiple=True, help="Type this instead of speaking; may be given more than once.")
 @click.option("--barge-in-ms", type=click.IntRange(0), default=None, help="Speak the next file so far into the reply.")
+@click.option(
+    "--mode",
+    type=click.Choice(["cascade", "realtime"]),
+    default=None,
+    help="Three models or one; as the server if not given.",
+)
 @click.option("--timeout-s", default=30.0, show_default=True, help="Longest wait for an answer.")
 @click.option(
     "--save", type=click.Path(path_type=Path), default=None, help="Write what was heard of the replies (WAV)."
