@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from voiceagent import protocol
 from voiceagent.settings import Settings
 from voiceagent.states import DEADLINES, TABLE, Leaf, Trigger, diagram
+from voiceagent.twin.fault_tables import tables
 
 ROOT = Path(__file__).parents[2]
 CLIENT = (
@@ -116,13 +117,21 @@ def with_diagram(text: str) -> str:
     return f"{head}<!-- diagram -->\n```mermaid\n{diagram()}```\n<!-- /diagram -->{tail}"
 
 
+def with_faults(text: str) -> str:
+    """Return docs/faults.md with the present tables between their markers."""
+    head, _, rest = text.partition("<!-- faults -->")
+    _, _, tail = rest.partition("<!-- /faults -->")
+    return f"{head}<!-- faults -->\n{tables()}<!-- /faults -->{tail}"
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page with its text."""
-    architecture = ROOT / "ARCHITECTURE.md"
+    architecture, faults = ROOT / "ARCHITECTURE.md", ROOT / "docs" / "faults.md"
     return {
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "protocol.md": protocol_page(),
         ROOT / "docs" / "states.md": states_page(),
+        faults: with_faults(faults.read_text(encoding="utf-8")),
         architecture: with_diagram(architecture.read_text(encoding="utf-8")),
     }
 

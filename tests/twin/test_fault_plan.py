@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import httpx2
 import openai
@@ -13,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.twin.faulty import MESSAGES, faulty, say, take
 from tests.virtual import virtual_time
 from voiceagent.cli import main
-from voiceagent.twin.fault_rules import RULES
+from voiceagent.reference import with_faults
+from voiceagent.twin.fault_rules import RULES, name_of
 from voiceagent.twin.faults import BadFaults, FaultPlan
 
 
@@ -273,3 +275,19 @@ def test_the_command_refuses_a_bad_file(tmp_path):
     assert ended.exit_code == 1
     sentence = f"the fault plan {path} cannot be used: rule 1 (slow), field 'bytes_per_s': Field required"
     assert ended.output == f"voiceagent: {sentence}\n"
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+def test_the_page_is_current():
+    """The tables are those of the models, and every fault is in a recipe or in the table."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert with_faults(text) == text
+    assert all(f"| `{name_of(rule)}` |" in text for rule in RULES)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+def test_the_recipes_are_plans(block):
+    """What the page shows can be used."""
+    assert FaultPlan(json.loads(block)).rules

@@ -8,7 +8,7 @@ import json
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,11 +17,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from voiceagent.twin.errors import error_body, error_response, identifier
-from voiceagent.twin.faults import FaultPlan
-from voiceagent.twin.faulty import FaultMiddleware
 from voiceagent.twin.ports import EngineError, Engines, FunctionCall, WordEnd
 from voiceagent.twin.realtime import serve
 from voiceagent.twin.secrets import session_of
+
+if TYPE_CHECKING:
+    from voiceagent.twin.faults import FaultPlan
 
 MODELS = {
     "gpt-live-transcribe": None, "gpt-realtime-whisper": None, "gpt-transcribe": None,
@@ -323,7 +324,7 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 def create_twin(
-    engines: Engines, api_key: str | None = None, faults: FaultPlan | None = None, *, fault_header: bool | None = None
+    engines: Engines, api_key: str | None = None, faults: "FaultPlan | None" = None, *, fault_header: bool | None = None
 ) -> Starlette:
     """Return the application; the engines start and end with it.
 
@@ -331,6 +332,9 @@ def create_twin(
     """
     app = _application(engines, api_key)
     if faults is not None or fault_header:
+        from voiceagent.twin.faults import FaultPlan
+        from voiceagent.twin.faulty import FaultMiddleware
+
         header = fault_header is None or fault_header
         app.add_middleware(FaultMiddleware, plan=faults or FaultPlan(), header=header)
     return app

@@ -1,7 +1,7 @@
 """The rules of a fault plan: what each one matches, and what happens then."""
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -247,3 +247,8 @@ RULES: tuple[type[Rule], ...] = (
     Delay, Stall, Slow, Drop, Close, SessionExpired, Truncate, Refuse, Html, Reject, Error, Missing, Duplicate, Swap,
     Transcript, FailedTranscript, OddChunks, WavHeader, Garbage,
 )  # fmt: skip
+
+
+def name_of(rule: type[Rule]) -> str:
+    """Return what a rule's `fault` says."""
+    return str(get_args(rule.model_fields["fault"].annotation)[0])

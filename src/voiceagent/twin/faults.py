@@ -7,11 +7,11 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from voiceagent.twin.fault_rules import RULES, AnyRule, EventRule, PlaceRule, Rule
+from voiceagent.twin.fault_rules import RULES, AnyRule, Rule, name_of
 
 MAX_RULES = 200
 MAX_HEADERS = 200  # different ones whose counts are kept
@@ -191,50 +191,9 @@ def parse_rules(given: Any) -> tuple[Rule, ...]:
 def _sentence(wrong: Any) -> str:
     number, *rest = wrong["loc"]
     if wrong["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-        names = ", ".join(_name(rule) for rule in RULES)
+        names = ", ".join(name_of(rule) for rule in RULES)
         return f"rule {number + 1}, field 'fault': it must be one of {names}"
     fault, *where = rest or [""]
     place = f", field '{'.'.join(str(part) for part in where)}'" if where else ""
     named = f" ({fault})" if fault else ""
     return f"rule {number + 1}{named}{place}: {wrong['msg'].removeprefix('Value error, ')}"
-
-
-# ------------------------------------------------------------------------------------------ the documentation's tables
-def _name(rule: type[Rule]) -> str:
-    return str(get_args(rule.model_fields["fault"].annotation)[0])
-
-
-def _cell(name: str, info: Any) -> str:
-    default = info.get_default()
-    if info.is_required():
-        shown = " (required)"
-    else:
-        shown = "" if default in (None, "", 0) or isinstance(default, str) else f" ({json.dumps(default)})"
-    return f"`{name}`{shown}"
-
-
-def tables() -> str:
-    """Return Markdown: every fault with its fields and defaults, then the fields that several have."""
-    lines = ["| Fault | What happens | Where | Fields of its own |", "|---|---|---|---|"]
-    for rule in RULES:
-        base = PlaceRule if issubclass(rule, PlaceRule) else EventRule if issubclass(rule, EventRule) else Rule
-        where = {PlaceRule: "a place", EventRule: "events", Rule: "the whole"}[base]
-        own = [
-            _cell(name, info) for name, info in rule.model_fields.items() if name != "fault" and
-            (name not in base.model_fields or info.default != base.model_fields[name].default)
-        ]  # fmt: skip
-        doc = " ".join((rule.__doc__ or "").split()).replace("|", "\\|")
-        lines.append(f"| `{_name(rule)}` | {doc} | {where} | {', '.join(own)} |")
-    lines += ["", "| Field | Of which faults | Meaning |", "|---|---|---|"]
-    seen: set[str] = {"fault"}
-    for base, whose in ((Rule, "all"), (EventRule, "on events"), (PlaceRule, "at a place")):
-        for name, info in base.model_fields.items():
-            if name not in Rule.model_fields or (base is Rule and name not in seen):
-                lines.append(f"| `{name}` | {whose} | {info.description} |")
-        seen |= set(base.model_fields)
-    for rule in RULES:
-        base = PlaceRule if issubclass(rule, PlaceRule) else EventRule if issubclass(rule, EventRule) else Rule
-        for name, info in rule.model_fields.items():
-            if name not in base.model_fields and info.description:
-                lines.append(f"| `{name}` | `{_name(rule)}` | {info.description} |")
-    return "\n".join(lines) + "\n"
