@@ -306,7 +306,7 @@ def run_call(
     errors: list[str] = []
     try:
         utterances: list[Utterance] = [*(read_speech(path) for path in files), *texts]
-        call = asyncio.run(_run(url, utterances, token, barge_in_ms, timeout_s, mode, show=not as_json))
+        call = asyncio.run(_run(url, utterances, token, barge_in_ms, timeout_s, mode=mode, show=not as_json))
         turns = [turn for _, turn in sorted(call.turns.items()) if turn.done is not None]
         errors = call.errors
         if save is not None:
@@ -325,7 +325,7 @@ def run_call(
 
 async def _run(
     url: str, utterances: Sequence[Utterance], token: str | None, barge_in_ms: int | None, timeout_s: float,
-    mode: Mode | None, *, show: bool,
+    *, mode: Mode | None, show: bool,
 ) -> Call:  # fmt: skip
     from rich.progress import Progress
 
