@@ -197,7 +197,7 @@ async def foreign_speech(body, content_type):
         return Response(body, media_type=content_type)
 
     async with TwinServer(Starlette(routes=[Route("/v1/audio/speech", answer, methods=["POST"])])) as service:
-        settings = settings_for_tests(tts_base_url=service.base_url, tts_words="on")
+        settings = settings_for_tests(tts_base_url=service.base_url, tts_api="speech", tts_words="on")
         clients = Clients(settings, service.base_url)
         yield cascade(clients, settings)
         await clients.aclose()

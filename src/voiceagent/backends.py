@@ -88,7 +88,7 @@ class Backends:
             self._voice = speech_to_speech(clients, self._settings, self._stages)
             self._checking = asyncio.create_task(self._check(clients), name="backends check")
             if self._settings.mode == "cascade":
-                await clients.warm()
+                await self._stages.warm()
         except Exception as error:  # noqa: BLE001 - every session is told
             self._log.failure("backends_failed", error)
             return str(error) or "The back-ends could not be started."

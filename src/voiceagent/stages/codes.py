@@ -36,6 +36,8 @@ CODES: dict[str, Verdict] = {
     "missing_required_parameter": Verdict.FATAL,
     "beta_api_shape_disabled": Verdict.FATAL,
     "not_openai": Verdict.FATAL,  # our own: something else answers at the address
+    "content_filter": Verdict.FATAL,
+    "max_output_tokens": Verdict.FATAL,
     "http_400": Verdict.FATAL,
     "http_401": Verdict.FATAL,
     "http_403": Verdict.FATAL,

@@ -10,7 +10,11 @@ from typing import Any
 
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import Clients
+from voiceagent.stages.parameters import ModelParameters, acquired, counts
 from voiceagent.stages.ports import Delta, ToolCall
+
+CUT = {"length": "llm_cut", "content_filter": "llm_filtered"}
+"""How the record calls an answer that ended before its end."""
 
 
 class ChatModel:
@@ -18,32 +22,26 @@ class ChatModel:
 
     def __init__(self, clients: Clients, settings: Settings) -> None:
         self._clients = clients
+        self._parameters = parameters = ModelParameters(settings)
+        named = {
+            "reasoning_effort": parameters.effort, "verbosity": parameters.verbosity, "service_tier": parameters.tier,
+        }  # fmt: skip
         self._options: dict[str, Any] = {
             "model": settings.llm_model,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True} | ({"include_obfuscation": False} if parameters.known else {}),
             "max_completion_tokens": settings.max_reply_tokens,
+            **{name: value for name, value in named.items() if value},
         }
-        if settings.llm_reasoning_effort:
-            self._options["reasoning_effort"] = settings.llm_reasoning_effort
-        if settings.llm_verbosity:
-            self._options["verbosity"] = settings.llm_verbosity
 
     @asynccontextmanager
     async def reply(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
     ) -> AsyncIterator[AsyncIterator[Delta]]:
         """Request an answer; leaving the context closes the request at once. Raises `StageError`."""
-        from openai import AsyncStream
-
         offered = {"tools": list(tools)} if tools else {}
-        body = {"messages": list(messages), **offered, **self._options}
-        try:
-            stream: Any = await self._clients.get("llm").post(
-                "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            )
-        except Exception as error:
-            raise self._clients.explain("llm", error) from error
+        body = {"messages": list(messages), **offered, **self._options, **self._parameters.cache_key(messages)}
+        stream = await opened(self._clients, "/chat/completions", body)
         try:
             yield self._deltas(stream)
         finally:
@@ -51,21 +49,36 @@ class ChatModel:
 
     async def _deltas(self, stream: Any) -> AsyncIterator[Delta]:
         calls: dict[int, dict[str, str]] = {}
+        came = acquired(stream.response)  # until it is told
         try:
             async for chunk in stream:
                 for choice in chunk.get("choices") or ():
                     delta = choice.get("delta") or {}
                     _collect(calls, delta.get("tool_calls") or ())
-                    if delta.get("content"):
-                        yield Delta(delta["content"])
+                    if text := delta.get("content") or delta.get("refusal"):
+                        yield Delta(text, acquired=came)
+                        came = None
+                    if cut := CUT.get(choice.get("finish_reason") or ""):
+                        yield Delta(usage={cut: 1})
                 if chunk.get("usage"):
                     yield Delta(usage=_usage(chunk["usage"]))
         except Exception as error:
             raise self._clients.explain("llm", error) from error
         if calls:
-            yield Delta(
-                calls=tuple(ToolCall(c["id"], c["name"], c["arguments"] or "{}") for _, c in sorted(calls.items()))
-            )
+            told = tuple(ToolCall(c["id"], c["name"], c["arguments"] or "{}") for _, c in sorted(calls.items()))
+            yield Delta(calls=told, acquired=came)
+
+
+async def opened(clients: Clients, path: str, body: Mapping[str, Any]) -> Any:
+    """Post a request for a stream of plain objects, and return the SDK's stream. Raises `StageError`."""
+    from openai import AsyncStream
+
+    try:
+        return await clients.get("llm").post(
+            path, body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+        )
+    except Exception as error:
+        raise clients.explain("llm", error) from error
 
 
 def _collect(calls: dict[int, dict[str, str]], pieces: Sequence[Mapping[str, Any]]) -> None:
@@ -79,6 +92,8 @@ def _collect(calls: dict[int, dict[str, str]], pieces: Sequence[Mapping[str, Any
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
-    counts = {name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    return counts | ({"cached_tokens": int(cached)} if cached else {})
+    into, out = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    return counts(
+        prompt_tokens=usage.get("prompt_tokens"), completion_tokens=usage.get("completion_tokens"),
+        cached_tokens=into.get("cached_tokens"), reasoning_tokens=out.get("reasoning_tokens"),
+    )  # fmt: skip

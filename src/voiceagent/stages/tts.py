@@ -1,4 +1,4 @@
-"""Text to speech over streamed ``audio/speech``: bare audio, or events that tell of words as well."""
+"""Text to speech over streamed ``audio/speech``: bare audio, or events that tell of words and of usage as well."""
 
 import base64
 import json
@@ -7,9 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from voiceagent.heard import RATE_HZ, WordMark
+from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import Clients
-from voiceagent.stages.ports import StageError
+from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.parameters import acquired, counts
+from voiceagent.stages.ports import SpeechPart, StageError, Usage
 
 
 class SpeechModel:
@@ -20,46 +23,51 @@ class SpeechModel:
         self._options: dict[str, Any] = {
             "model": settings.tts_model, "voice": settings.tts_voice, "response_format": "pcm",
         }  # fmt: skip
-        if settings.tts_instructions:
+        if settings.tts_instructions and "instructions" in capabilities(settings.tts_model, "tts").takes:
             self._options["instructions"] = settings.tts_instructions
+        if settings.tts_speed is not None:
+            self._options["speed"] = settings.tts_speed
         if settings.asks_for_words:
             self._options["stream_format"] = "sse"
 
     @asynccontextmanager
-    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[bytes | WordMark]]:
+    async def speak(self, text: str) -> AsyncIterator[AsyncIterator[SpeechPart]]:
         """Request the audio of one phrase; leaving the context closes the request at once. Raises `StageError`."""
-        request = self._clients.get("tts").audio.speech.with_streaming_response.create(input=text, **self._options)
         try:
+            request = self._clients.get("tts").audio.speech.with_streaming_response.create(input=text, **self._options)
             response = await request.__aenter__()
         except Exception as error:
             raise self._clients.explain("tts", error) from error
         try:
             # A service that knows no events answers with audio all the same.
             events = response.headers.get("content-type", "").startswith("text/event-stream")
-            yield self._events(response) if events else self._chunks(response)
+            yield self._told(response, self._events(response) if events else response.iter_bytes())
         finally:
             await request.__aexit__(None, None, None)
 
-    async def _chunks(self, response: Any) -> AsyncIterator[bytes]:
+    async def _told(self, response: Any, parts: AsyncIterator[SpeechPart]) -> AsyncIterator[SpeechPart]:
+        """The parts, with the connection before the first."""
+        came = acquired(response.http_response)
         try:
-            async for chunk in response.iter_bytes():
-                if chunk:
-                    yield chunk
+            async for part in parts:
+                if not part:  # no bytes
+                    continue
+                if came is not None:
+                    yield came
+                    came = None
+                yield part
         except Exception as error:
             raise self._clients.explain("tts", error) from error
 
-    async def _events(self, response: Any) -> AsyncIterator[bytes | WordMark]:
-        try:
-            rest = b""
-            async for chunk in response.iter_bytes():  # faster to the first audio than the library's lines
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    for part in self._parts(line):
-                        yield part
-        except Exception as error:
-            raise self._clients.explain("tts", error) from error
+    async def _events(self, response: Any) -> AsyncIterator[SpeechPart]:
+        rest = b""
+        async for chunk in response.iter_bytes():  # faster to the first audio than the library's lines
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                for part in self._parts(line):
+                    yield part
 
-    def _parts(self, line: bytes) -> list[bytes | WordMark]:
+    def _parts(self, line: bytes) -> list[SpeechPart]:
         """What a line of the event stream brings; nothing if it is not known here."""
         field, _, data = line.partition(b":")
         if field != b"data" or data.strip() == b"[DONE]":
@@ -72,10 +80,15 @@ class SpeechModel:
                 return [base64.b64decode(event["audio"])]
             case "speech.audio.words":
                 return [WordMark(word["end_char"], round(word["end_ms"] * RATE_HZ / 1000)) for word in event["words"]]
+            case "speech.audio.done":
+                usage = event.get("usage") or {}
+                cost = counts(tts_input_tokens=usage.get("input_tokens"), tts_output_tokens=usage.get("output_tokens"))
+                return [Usage(cost)] if cost else []
             case _:
                 return []
 
     def _broke_off(self, error: Any) -> StageError:
         code = error.get("code") if isinstance(error, dict) else None
+        code = code if isinstance(code, str) else "error"
         sentence = f"Text to speech at {self._clients.endpoints['tts'].host} broke off its answer with an error."
-        return StageError("tts", code if isinstance(code, str) else "error", sentence, retryable=True)
+        return StageError("tts", code, sentence, retryable=verdict(code) is not Verdict.FATAL)
