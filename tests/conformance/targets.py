@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -46,6 +47,11 @@ def remote() -> tuple[str, str] | None:
     """Return the URL and the key of the server that the environment names."""
     url, key = os.environ.get(URL), os.environ.get(KEY)
     return (url or OPENAI_URL, key or "none") if url or key else None
+
+
+def is_here(url: str) -> bool:
+    """Whether a URL leads to this machine: then there is no proxy on the way."""
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 class Obliging(ScriptedEngines):
@@ -118,7 +124,7 @@ class Target:
     @property
     def socket_options(self) -> dict[str, Any]:
         """What the WebSocket's client needs to know here: no proxy to this machine."""
-        return {"proxy": None} if self.is_twin else {}
+        return {"proxy": None} if is_here(self.base_url) else {}
 
     async def needs(self, *capabilities: str) -> None:
         """Skip the test, with the reason, if this server lacks one of the capabilities."""
@@ -144,7 +150,7 @@ def probe(function: Callable[[Target], Awaitable[str | None]]) -> Callable[[Targ
 @asynccontextmanager
 async def opened(name: str, base_url: str, api_key: str, made: Obliging | None = None) -> AsyncIterator[Target]:
     """A target with its client."""
-    http = openai.DefaultAsyncHttpx2Client(trust_env=name == "remote")
+    http = openai.DefaultAsyncHttpx2Client(trust_env=not is_here(base_url))
     async with openai.AsyncOpenAI(
         api_key=api_key, base_url=base_url, max_retries=0, timeout=60, http_client=http,
         _strict_response_validation=True,

@@ -1,6 +1,7 @@
 """Chat completions: the order of a stream, usage, functions, and errors."""
 
 import contextlib
+import json
 
 import openai
 import pytest
@@ -78,7 +79,7 @@ async def test_function(create):
                 arguments += call.function.arguments or ""
     assert (name, reasons[-1]) == ("get_time", "tool_calls")
     assert call_id
-    assert arguments == "{}"
+    assert json.loads(arguments) == {}
     called = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
     messages = [
         *ASK, {"role": "assistant", "content": None, "tool_calls": [called]},

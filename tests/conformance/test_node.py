@@ -268,3 +268,41 @@ async def test_history(agents: Dialog):
     told = await agents("history")
     assert told["before"] == [user(["input_text", "Say hello."]), assistant(WORDS)]
     assert told["history"] == [user(["input_text", "My name is Ada."]), user(["input_text", "Say hello."])]
+
+
+# ------------------------------------------------------------------------------------------ openai-node, wss
+@pytest.fixture
+async def secure(node: str, pcm: Path, certificate: tuple[Path, Path]) -> Any:
+    """Run a dialog of realtime.mjs over TLS, whose certificate Node is told to trust."""
+    async with TwinServer(create_twin(engines(), TWIN_KEY), certificate=certificate) as twin:
+        assert twin.base_url.startswith("https://")
+
+        async def dialog(name: str) -> dict[str, Any]:
+            return await run(node, "realtime", name, twin.base_url, pcm, NODE_EXTRA_CA_CERTS=str(certificate[0]))
+
+        yield dialog
+
+
+async def test_realtime_conversation(secure: Dialog):
+    """openai-node's Realtime client opens a conversation, asks, and gets the answer in the service's order."""
+    told = await secure("conversation")
+    assert (told["first"], told["status"], told["transcript"]) == ("realtime", "completed", WORDS)
+    assert [kind for kind in told["order"] if kind != "rate_limits.updated"] == ANSWER
+    assert told["bytes"] == len(WORDS) * 60 * 48
+    assert (told["errors"], told["code"]) == ([], 1000)
+
+
+async def test_realtime_transcription(secure: Dialog):
+    """It opens a transcription session by intent, commits, and gets the words."""
+    told = await secure("transcription")
+    assert (told["first"], told["transcript"], told["deltas"]) == ("transcription", "hello there", "hello there")
+    assert told["order"] == [
+        "input_audio_buffer.committed", "conversation.item.added", "conversation.item.done",
+        "conversation.item.input_audio_transcription.completed",
+    ]  # fmt: skip
+    assert (told["usage"], told["errors"], told["code"]) == ("duration", [], 1000)
+
+
+async def test_realtime_refused(secure: Dialog):
+    """A wrong key is refused in the handshake."""
+    assert "401" in (await secure("refused"))["message"]

@@ -1,5 +1,6 @@
 """Who may open a Realtime session, and how: keys in headers and subprotocols, ephemeral ones, and what is refused."""
 
+import asyncio
 import json
 import time
 
@@ -29,8 +30,6 @@ def by_subprotocol(key):
 
 async def first(target, websocket):
     """The first event."""
-    import asyncio
-
     async with asyncio.timeout(target.deadline_s):
         return json.loads(await websocket.recv())
 

@@ -1,5 +1,6 @@
 """Speech over HTTP: what bytes come, in which shape, and what is refused."""
 
+import asyncio
 import base64
 import json
 
@@ -68,8 +69,6 @@ async def test_events(speak):
 
 async def test_requests_at_once(speak):
     """Several sentences may be asked for at the same time."""
-    import asyncio
-
     made = await asyncio.gather(*(speak(text, response_format="pcm") for text in ("One.", "Two and a half.", "Three.")))
     assert all(len(b"".join(chunks)) > 4_800 for _, chunks in made)
 

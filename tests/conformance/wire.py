@@ -28,7 +28,7 @@ KINDS = dict(_kinds())
 
 
 def misshapen(event: dict[str, Any]) -> str | None:
-    """Return what is wrong with a server event by the SDK's type of it; an unknown one is wrong in itself."""
+    """Return what is wrong with a server event by the SDK's type of it; one that the SDK does not know is wrong in itself."""
     kind = KINDS.get(event.get("type", ""))
     if kind is None:
         return f"{event.get('type')} is no event of the SDK"
@@ -42,10 +42,11 @@ def misshapen(event: dict[str, Any]) -> str | None:
 class Dialog:
     """One open session; `events` has all that came, in order."""
 
-    def __init__(self, connection: Any, deadline_s: float) -> None:
+    def __init__(self, connection: Any, target: Target) -> None:
         self.connection = connection
         self.events: list[dict[str, Any]] = []
-        self._deadline_s = deadline_s
+        self._deadline_s = target.deadline_s
+        self._may_be_new = not target.is_twin  # the service may have got events since the SDK was made
 
     async def send(self, kind: str, **fields: Any) -> None:
         """Send a client event, as the SDK writes it."""
@@ -66,6 +67,8 @@ class Dialog:
         while True:
             async with asyncio.timeout(self._deadline_s):
                 event = json.loads(await self.connection.recv_bytes())
+            if event["type"] not in KINDS and self._may_be_new:
+                continue
             assert (wrong := misshapen(event)) is None, wrong
             assert event["event_id"]
             if event["type"] not in PASSED_OVER:
@@ -106,7 +109,7 @@ async def dialog(target: Target, **query: str) -> AsyncIterator[Dialog]:
     if model is not None:
         options["model"] = model
     async with target.client.realtime.connect(**options) as connection:
-        yield Dialog(connection, target.deadline_s)
+        yield Dialog(connection, target)
 
 
 def order(events: Sequence[dict[str, Any]]) -> list[str]:
