@@ -305,6 +305,33 @@ async def test_too_much_audio():
         assert talk.engines.of("stt_commit")[0].detail == 200 * 24
 
 
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("{", "invalid_json"),
+        ('{"type": "session.update", "session": {"type": "realtime", "tracing": NaN}}', "invalid_json"),
+        (b"{}", "invalid_event"),
+        ("[]", "missing_required_parameter"),
+        ('{"type": "nonsense"}', "invalid_value"),
+        (
+            '{"type": "session.update", "session": {"type": "realtime", "prompt": %s}}' % ("[" * 800 + "]" * 800),
+            "invalid_event",
+        ),
+    ],
+)
+def test_what_is_no_event(sent, code):
+    """It is answered with an error, and the session stays open."""
+
+    @virtual_time
+    async def run():
+        async with talking() as talk:
+            await talk.connection.send_raw(sent)
+            assert (await talk.refused())["code"] == code
+            await talk.update()
+
+    run()
+
+
 @virtual_time
 async def test_a_commit_of_too_little():
     """Under 100 ms it is refused with the service's sentence; half a sample is kept for the other half."""

@@ -87,6 +87,8 @@ class RealtimeSession:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._responses.aclose()
             await self._hearing.aclose()
+        if not reader.cancelled():
+            reader.result()  # what nobody expected is the server's to log
 
     async def _expire(self, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> None:
         reader.cancel()
@@ -110,6 +112,8 @@ class RealtimeSession:
                 await self._take(event)
             except Rejected as rejected:
                 self._wire.refuse(rejected, event.get("event_id") if event is not None else None)
+            except RecursionError:
+                self._wire.refuse(Rejected("The event is nested too deeply.", code="invalid_event"))
 
     async def _take(self, event: dict[str, Any]) -> None:
         if event["type"] == "input_audio_buffer.append":

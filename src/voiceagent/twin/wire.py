@@ -72,9 +72,13 @@ def parse(message: Any) -> dict[str, Any]:
     if text is None:
         raise Rejected("Binary messages are not supported.", code="invalid_event")
     try:
-        event = json.loads(text)
+        event = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Rejected("The message is not valid JSON.", code="invalid_json") from None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise Rejected("Missing required parameter: 'type'.", code="missing_required_parameter", param="type")
     return event
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)  # NaN and the infinities are Python's, not JSON's
