@@ -6,7 +6,7 @@ servers that people run themselves do not speak it. A spare that is opened in th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -110,17 +110,25 @@ class _Body(httpx2.AsyncByteStream):
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            if self._log is not None:
-                self._log.received(chunk)
-            if self._suspect and (start := chunk.lstrip()):
-                self._suspect = False
-                if start[:9].lower().startswith(_PAGES):
-                    raise WrongAnswerError("a web page")
-                if self._wants_events and not start.startswith(_EVENTS):
-                    raise WrongAnswerError("plain text")
-            yield chunk
+        stream = aiter(self._stream)
+        try:
+            async for chunk in stream:
+                self._look_at(chunk)
+                yield chunk
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
         self._end("")
+
+    def _look_at(self, chunk: bytes) -> None:
+        if self._log is not None:
+            self._log.received(chunk)
+        if self._suspect and (start := chunk.lstrip()):
+            self._suspect = False
+            if start[:9].lower().startswith(_PAGES):
+                raise WrongAnswerError("a web page")
+            if self._wants_events and not start.startswith(_EVENTS):
+                raise WrongAnswerError("plain text")
 
     async def aclose(self) -> None:
         try:

@@ -40,7 +40,7 @@ def explain(stage: Stage, host: str, error: BaseException, model: str = "") -> S
         return explain(stage, host, error.exceptions[0], model)
     chain = tuple(_chain(error))
     who = f"{NAMES[stage]} at {host}"
-    for reading in (_wrong_answer, _refused, _late, _unreachable, _handshake, _broken_off, _told):
+    for reading in (_wrong_answer, _at_the_proxy, _refused, _late, _unreachable, _handshake, _broken_off, _told):
         for found in chain:
             failure = reading(stage, who, model, found)
             if failure is not None:
@@ -199,15 +199,23 @@ def _unreachable(stage: Stage, who: str, model: str, error: BaseException) -> St
     return StageError(stage, "connection", f"{who} cannot be reached: {cause}.", retryable=True)
 
 
-def _handshake(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
-    """What went wrong between us and a server that was reached, or on the way to it."""
+def _at_the_proxy(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
     del model
     import httpx2
-    from websockets.exceptions import InvalidHandshake, ProxyError, SecurityError
+    from websockets.exceptions import ProxyError
 
     if isinstance(error, ProxyError | httpx2.ProxyError):
         sentence = f"{who} cannot be reached: the proxy refuses, or does not answer."
         return StageError(stage, "connection", sentence, retryable=True)
+    return None
+
+
+def _handshake(stage: Stage, who: str, model: str, error: BaseException) -> StageError | None:
+    """What went wrong between us and a server that was reached, or on the way to it."""
+    del model
+    import httpx2
+    from websockets.exceptions import InvalidHandshake, SecurityError
+
     if isinstance(error, SecurityError | httpx2.TooManyRedirects):
         return not_openai(stage, _host(who), "the address of another server")
     if isinstance(error, InvalidHandshake):
