@@ -257,3 +257,16 @@ def test_a_fragment(text, answers, silence_ms):
     one = patience()
     one.next_turn(answers=answers)
     assert one.wait(text, spoken_ms=900) == Wait(silence_ms, "neutral")
+
+
+def test_without_words():
+    """Where nobody hears the words, the wait is the setting by the dial, and the caller's own pauses still lengthen it."""
+    patience = Patience(endpoint_ms=650, adapts=True, dial=0.5, lexicon=Lexicon.of("en"))
+    assert patience.wait(None, spoken_ms=900) == Wait(650, "unheard")
+    patience.dial = 1.0
+    assert patience.wait(None, spoken_ms=900) == Wait(1_300, "unheard")
+    patience.dial = 0.5
+    for _ in range(8):
+        patience.pause(900)
+    assert patience.wait(None, spoken_ms=900).reason == "caller"
+    assert patience.wait(None, spoken_ms=900).silence_ms > 900

@@ -79,13 +79,18 @@ class Patience:
         """Note a pause of the caller inside a turn that went on."""
         self._pauses_ms.append(silence_ms)
 
-    def wait(self, text: str, *, spoken_ms: int, probability: float | None = None) -> Wait:
-        """Return the silence that ends a turn of these words; `probability` is a model's, that the turn is over."""
+    def wait(self, text: str | None, *, spoken_ms: int, probability: float | None = None) -> Wait:
+        """Return the silence that ends a turn of these words; `probability` is a model's, that the turn is over.
+
+        Where there are no words to listen to (`text` is None) it is the setting, the caller's habit, and the dial.
+        """
         if not self._adapts:
             return Wait(self._endpoint_ms, "fixed")
-        ending = self._lexicon.ending(text)
+        ending = self._lexicon.ending(text or "")
         self._dictates = self._dictates or ending in _DICTATED
-        wait_ms, reason = self._by_words(text, ending, spoken_ms), ending.value
+        wait_ms, reason = float(self._endpoint_ms), "unheard"
+        if text is not None:
+            wait_ms, reason = self._by_words(text, ending, spoken_ms), ending.value
         if ending in _BY_HABIT and self._habit_ms() > wait_ms:
             wait_ms, reason = self._habit_ms(), "caller"
         if probability is not None:

@@ -7,7 +7,6 @@ anything else interrupts it. Duration alone decides only late: "yeah" and "stop"
 from voiceagent import protocol
 from voiceagent.answering import SAY_AGAIN
 from voiceagent.audio import RATE_HZ
-from voiceagent.bookkeeping import A_COMPLETE_TURN
 from voiceagent.effects import EndpointAfter
 from voiceagent.events import EndOfTurn, FinalTranscript, PartialTranscript, SttConnected, SttFailed
 from voiceagent.lexicon import echoes, same_words
@@ -75,9 +74,7 @@ class Weighing(Playing):
         if self._voice_onset_us is not None or turn.ended or turn.talk_key:
             return
         spoken_ms = (turn.voiced_us + turn.voicing_us) // 1000
-        text = (
-            A_COMPLETE_TURN if self.rules.speech_to_speech else turn.text
-        )  # its words come too late to be listened to
+        text = None if self.rules.speech_to_speech else turn.text  # its words come too late to be listened to
         wait = self._patience.wait(text, spoken_ms=spoken_ms, probability=turn.end_probability)
         if turn.wait != wait:
             turn.wait = wait
