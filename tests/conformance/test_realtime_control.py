@@ -62,6 +62,30 @@ async def test_nothing_to_cancel(opened):
     await opened.settled()
 
 
+@pytest.mark.parametrize("interrupts", [True, False])
+async def test_speech_over_an_answer(target, opened, slowly, spoken, interrupts):
+    """The server that hears speech cancels the answer and answers anew; told not to interrupt, it lets it be."""
+    if target.name == "local":
+        pytest.skip("local: an answer has been sent before anybody could speak over it")
+    vad = {"type": "server_vad", "interrupt_response": interrupts, "create_response": interrupts}
+    await opened.update({"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
+    await say(opened, STORY)
+    await opened.send("response.create")
+    first = (await opened.until("response.created"))["response"]["id"]
+    await opened.until("response.output_audio.delta")
+    await opened.append(spoken)
+    await opened.until("input_audio_buffer.speech_started")
+    if interrupts:
+        cut = (await opened.until("response.done"))["response"]
+        assert (cut["id"], cut["status"], cut["status_details"]["reason"]) == (first, "cancelled", "turn_detected")
+        assert (await opened.until("response.created"))["response"]["id"] != first
+    else:
+        await opened.until("input_audio_buffer.committed")
+        assert not [event for event in opened.events if event["type"] == "response.done"]
+    await opened.send("response.cancel")
+    await opened.until("response.done")
+
+
 # ------------------------------------------------------------------------------------------ truncate, delete, retrieve
 async def test_truncate(opened):
     """An answer is cut at what was heard; the words that were not heard are gone from the item."""

@@ -1,5 +1,6 @@
 """Realtime conversations in GA shape: the session, an answer to text and to audio, and the order of their events."""
 
+import base64
 import json
 
 import pytest
@@ -71,6 +72,21 @@ async def test_the_type_must_be_said(opened):
     assert (await opened.update({"type": "realtime"}))["instructions"] == "Answer in one short sentence."
 
 
+async def test_the_model_stays(target, opened):
+    """Another model is refused or ignored: it is that of the URL."""
+    await opened.send("session.update", session={"type": "realtime", "model": "another-model"})
+    await opened.settled(errors=True)
+    assert (await opened.update({"type": "realtime"}))["model"] == target.models["realtime"]
+
+
+async def test_the_voice_stays(opened):
+    """A voice that was heard is not changed any more, and the error says which rule that is."""
+    await say(opened, "Say hello.")
+    await answer(opened)
+    wanted = {"type": "realtime", "audio": {"output": {"voice": "cedar"}}}
+    assert (await opened.refused("session.update", session=wanted))["code"] == "cannot_update_voice"
+
+
 # ------------------------------------------------------------------------------------------ text in
 async def test_text_in_audio_out(opened):
     """A message is added and done, then the response runs in the service's order, under one id each for it and its item."""
@@ -128,6 +144,17 @@ async def test_text_out(opened):
     assert part["text"].strip()
 
 
+async def test_token_limit(opened):
+    """A response that reaches its limit is incomplete and says why; its message is closed all the same."""
+    await say(opened, "Tell me a long story.")
+    response, events = await answer(opened, output_modalities=["text"], max_output_tokens=2)
+    assert order(events) == TEXT_ANSWER
+    assert response["status"] == "incomplete"
+    assert response["status_details"]["reason"] == "max_output_tokens"
+    assert response["output"][0]["status"] == "incomplete"
+    assert response["max_output_tokens"] == 2
+
+
 async def test_the_conversation_goes_on(opened):
     """Each item hangs on the one before, answers too."""
     chain = [await say(opened, "Say hello."), (await answer(opened))[0]["output"][0]["id"], await say(opened, "Again.")]
@@ -163,6 +190,16 @@ async def test_audio_in(opened, spoken):
     await opened.send("conversation.item.retrieve", item_id=item["id"])
     kept = (await opened.until("conversation.item.retrieved"))["item"]["content"][0]
     assert isinstance(kept["transcript"], str)
+
+
+async def test_a_message_of_audio(opened, spoken):
+    """A client may also bring what was said as an item, and have it answered."""
+    part = {"type": "input_audio", "audio": base64.b64encode(spoken).decode()}
+    await opened.send("conversation.item.create", item={"type": "message", "role": "user", "content": [part]})
+    item = (await opened.until("conversation.item.done"))["item"]
+    assert (item["role"], item["content"][0]["type"]) == ("user", "input_audio")
+    response, _ = await answer(opened)
+    assert response["status"] == "completed"
 
 
 async def test_without_transcription(target, opened, spoken):

@@ -45,6 +45,7 @@ class Dialog:
     def __init__(self, connection: Any, target: Target) -> None:
         self.connection = connection
         self.events: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
         self._deadline_s = target.deadline_s
         self._may_be_new = not target.is_twin  # the service may have got events since the SDK was made
 
@@ -70,7 +71,8 @@ class Dialog:
             if event["type"] not in KINDS and self._may_be_new:
                 continue
             assert (wrong := misshapen(event)) is None, wrong
-            assert event["event_id"]
+            assert event["event_id"] not in self._ids
+            self._ids.add(event["event_id"])
             if event["type"] not in PASSED_OVER:
                 self.events.append(event)
                 return event
@@ -91,10 +93,10 @@ class Dialog:
         assert error["message"]
         return error
 
-    async def settled(self) -> None:
-        """Wait until all that was sent before has been dealt with."""
+    async def settled(self, *, errors: bool = False) -> None:
+        """Wait until all that was sent before has been dealt with; an error is one unless it may come."""
         await self.send("input_audio_buffer.clear")
-        await self.until("input_audio_buffer.cleared")
+        await self.until("input_audio_buffer.cleared", errors=errors)
 
     def since(self, count: int) -> list[dict[str, Any]]:
         """Return what came after the first so many events."""
