@@ -56,7 +56,7 @@ def _tts(takes: str = "") -> Capabilities:
 def _voice(shutdown: dt.date | None = None) -> Capabilities:
     return Capabilities(
         "realtime", shutdown=shutdown, successor=VOICE if shutdown else "", detects=frozenset({"server_vad", "semantic_vad"}),
-        deltas="speaking", takes=frozenset({"instructions", "noise_reduction"}), http=False, realtime=True,
+        takes=frozenset({"instructions", "noise_reduction"}), http=False, realtime=True,
     )  # fmt: skip
 
 

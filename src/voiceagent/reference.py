@@ -9,7 +9,9 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from voiceagent import protocol
+from voiceagent.models import TABLE as TABLE_OF_MODELS
 from voiceagent.settings import Settings
+from voiceagent.stages.codes import CODES
 from voiceagent.states import DEADLINES, TABLE, Leaf, Trigger, diagram
 from voiceagent.twin.fault_tables import tables
 
@@ -110,6 +112,41 @@ def states_page() -> str:
     )  # fmt: skip
 
 
+def models_page() -> str:
+    """Return docs/models.md: what each class of models can do, and what the error codes mean."""
+    rows = []
+    for name, row in TABLE_OF_MODELS.items():
+        words = {"speaking": "while one speaks", "committed": "after the commit", "none": ""}[row.deltas]
+        ways = " and ".join(way for way, there in (("HTTP", row.http), ("Realtime", row.realtime)) if there)
+        sent = ", ".join(
+            f"{kind} {value}" for kind, value in (("effort", row.effort), ("verbosity", row.verbosity)) if value
+        )
+        ends = f"{row.shutdown}: {row.successor}" if row.shutdown else ""
+        cells = (
+            f"`{name}`",
+            row.role,
+            ways,
+            ", ".join(sorted(row.detects)),
+            words,
+            ", ".join(sorted(row.takes)),
+            sent,
+            ends,
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    codes = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
+    return (
+        f"{NOTE}# Models\n\nWhat is known of the service's models, by name or pattern of names; a dated snapshot is of its "
+        "name's class. Any other name is used as it is, with what every server of its kind understands, and `voiceagent "
+        "doctor` says so. Any string is a voice. Of the parameters that a class takes only those are sent that were set; "
+        "the column *sent unless set* names the exceptions, without which a reply would wait for the model's thoughts.\n\n"
+        "| Model | Role | Over | Server can detect turns | Words come | Takes | Sent unless set | Ends: successor |\n"
+        "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows)
+        + "\n\n## Error codes\n\nA code that is not named here counts as `retry`. *benign*: nothing is wrong; *retry*: another "
+        "request or connection may do better; *fatal*: it would end the same way again.\n\n"
+        f"| Code | Meaning |\n|---|---|\n{codes}\n"
+    )  # fmt: skip
+
+
 def with_diagram(text: str) -> str:
     """Return ARCHITECTURE.md with the present diagram between its markers."""
     head, _, rest = text.partition("<!-- diagram -->")
@@ -131,6 +168,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "protocol.md": protocol_page(),
         ROOT / "docs" / "states.md": states_page(),
+        ROOT / "docs" / "models.md": models_page(),
         faults: with_faults(faults.read_text(encoding="utf-8")),
         architecture: with_diagram(architecture.read_text(encoding="utf-8")),
     }
