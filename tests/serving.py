@@ -82,7 +82,11 @@ class Recorder:
             writer.close()
 
     async def _one(self, reader, writer, number):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        first = await reader.readexactly(1)
+        if first == b"\x16":  # TLS
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            return False
+        head = (first + await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         method, target, _ = head[0].split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
@@ -99,7 +103,7 @@ class Recorder:
         lines.append("transfer-encoding: chunked" if answer.stays else f"content-length: {length}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         if method != "HEAD":
-            writer.write(b"%x\r\n%b\r\n" % (len(data), data) if answer.stays else data)
+            writer.write(b"%x\r\n%b\r\n" % (len(data), data) if answer.stays and data else data)
         await writer.drain()
         if answer.stays and method != "HEAD":
             await reader.read()

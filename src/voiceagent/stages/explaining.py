@@ -189,7 +189,7 @@ def _unreachable(stage: Stage, who: str, model: str, error: BaseException) -> St
         case ssl.SSLCertVerificationError():
             cause = f"its certificate is not trusted ({error.verify_message})"
         case ssl.SSLError():
-            cause = "TLS fails; is it http:// or https://?"
+            cause = "TLS fails: see whether it is http:// or https://"
         case OSError(errno=number) if number in _NO_WAY:
             cause = "there is no way to it"
         case ImportError():
