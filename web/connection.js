@@ -1,6 +1,7 @@
 /** One WebSocket to the server: hello, pings answered at once, and a lost network come back to with the resume token. */
 
 import { keep, recall, recallNumber } from "./memory.js";
+import { wishedMode } from "./modes.js";
 import { VERSION, unpackFrame } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Message} Message */
@@ -41,6 +42,7 @@ export class Connection {
     this.deadline = 0; // runs while there is no session
     this.late = false; // it has passed
     this.dropped = 0;
+    this.mode = wishedMode(); // as the last hello asked for it
   }
 
   /** Connect, or connect anew. */
@@ -52,10 +54,13 @@ export class Connection {
     this.refusal = null;
     socket.binaryType = "arraybuffer";
     this.timer = window.setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
-    socket.onopen = () => this.send({
-      type: "hello", version: VERSION, client: "page", resume: this.resumeToken || null, token: recall("token") || null,
-      patience: recallNumber("patience"),
-    });
+    socket.onopen = () => {
+      this.mode = wishedMode();
+      this.send({
+        type: "hello", version: VERSION, client: "page", resume: this.resumeToken || null, token: recall("token") || null,
+        mode: this.mode, patience: recallNumber("patience"),
+      });
+    };
     socket.onmessage = (event) => this.receive(event.data);
     socket.onclose = () => this.closed(socket);
   }
@@ -100,6 +105,15 @@ export class Connection {
     const wait = RETRY_MS[Math.min(this.attempt++, RETRY_MS.length - 1)];
     this.listener.lost(this.attempt);
     this.timer = window.setTimeout(() => this.open(), wait);
+  }
+
+  /** Greet anew, with what has been chosen since: the conversation goes on. */
+  renew() {
+    const former = this.socket;
+    this.socket = null;
+    this.ready = false;
+    former?.close();
+    this.open();
   }
 
   /** No session stands after all this time: an attempt that runs is the last one. */

@@ -1,15 +1,18 @@
-/** The drawer of settings: the dial between fast and patient, the devices, and the echo's self-test. */
+/** The drawer of settings: what answers, the dial between fast and patient, the devices, and the echo's self-test. */
 
 import { verdict } from "./echo.js";
 import { keep, recallNumber } from "./memory.js";
+import { modeName, wishMode, wishedMode } from "./modes.js";
 import { Output, ROUTES } from "./output.js";
 import { element } from "./view.js";
 
 /** @typedef {import("./output.js").Route} Route */
+/** @typedef {import("./protocol.js").Message} Message */
 
 /**
  * What the drawer can have done.
  * @typedef {object} Doer
+ * @property {() => void} changeMode Another mode was chosen.
  * @property {(patience: number) => void} tune
  * @property {() => Promise<number | null>} testEcho
  */
@@ -25,8 +28,16 @@ export class Drawer {
     this.dial = /** @type {HTMLInputElement} */ (element("patience"));
     this.devices = /** @type {HTMLSelectElement} */ (element("outputs"));
     this.routes = /** @type {HTMLSelectElement} */ (element("route"));
+    this.modes = /** @type {HTMLInputElement[]} */ ([...element("modes").querySelectorAll("input")]);
     this.test = /** @type {HTMLButtonElement} */ (element("echo-test"));
-    this.welcome(Number(this.dial.value));
+    this.showPatience(recallNumber("patience") ?? Number(this.dial.value));
+    this.showMode(wishedMode() ?? "");
+    for (const choice of this.modes) {
+      choice.onchange = () => {
+        wishMode(choice.value);
+        doer.changeMode();
+      };
+    }
     this.dial.oninput = () => this.showPatience(Number(this.dial.value));
     this.dial.onchange = () => {
       keep("patience", this.dial.value);
@@ -38,9 +49,22 @@ export class Drawer {
     this.listOutputs();
   }
 
-  /** @param {number} patience Where the server's dial stands: it is shown where the person has not chosen. */
-  welcome(patience) {
+  /** @param {Message} welcome How the server is set: it is shown where the person has not chosen. */
+  welcome({ patience, mode }) {
+    const wish = wishedMode();
     this.showPatience(recallNumber("patience") ?? patience);
+    this.showMode(wish ?? mode);
+    this.sayOfMode(wish && wish !== mode ? `This server answers in its own way: ${modeName(mode).toLowerCase()}.` : "");
+  }
+
+  /** @param {string} mode Empty if it is not known. */
+  showMode(mode) {
+    for (const choice of this.modes) choice.checked = choice.value === mode;
+  }
+
+  /** @param {string} text What becomes of the choice. */
+  sayOfMode(text) {
+    element("mode-note").textContent = text;
   }
 
   /** @param {number} patience */

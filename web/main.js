@@ -5,9 +5,11 @@ import { Drawer } from "./drawer.js";
 import { EchoTest } from "./echo.js";
 import { keep } from "./memory.js";
 import { explain, Microphone, MicrophoneError } from "./microphone.js";
+import { modeName, wishedMode } from "./modes.js";
 import { Output } from "./output.js";
 import { Player } from "./player.js";
 import { packFrame } from "./protocol.js";
+import { onTalkKey } from "./talkkey.js";
 import { element, View } from "./view.js";
 import { Waterfall } from "./waterfall.js";
 
@@ -23,6 +25,7 @@ class Session {
     this.waterfall = new Waterfall();
     this.output = new Output(element("speaker"));
     this.drawer = new Drawer(this.output, {
+      changeMode: () => this.changeMode(),
       tune: (patience) => this.connection?.send({ type: "tune", patience }),
       testEcho: () => this.testEcho(),
     });
@@ -38,6 +41,7 @@ class Session {
     this.bargeIn = true; // the server lets speech interrupt the reply
     this.opening = false; // the browser asks for the microphone
     this.state = "idle";
+    this.mode = ""; // in which the server answers
     /** @type {Message[]} */
     this.turns = [];
     this.filler = -1; // the epoch that only bridges a wait
@@ -52,8 +56,10 @@ class Session {
    * @param {boolean} withMicrophone
    */
   async start(withMicrophone) {
-    if (!this.connection) this.view.noProblem();
-    else if (withMicrophone) this.view.noProblem("microphone");
+    if (!this.connection) {
+      this.view.noProblem();
+      this.view.noBackendTrouble();
+    } else if (withMicrophone) this.view.noProblem("microphone");
     this.player ??= new Player((message) => this.played(message), (running) => this.sound(running), this.output);
     await this.player.open();
     if (!this.connection) this.connect();
@@ -201,7 +207,7 @@ class Session {
   /** @param {Message} message What the speaker has done. */
   played(message) {
     this.connection?.send(message);
-    if (message.type === "flushed" && message.samples === 0) this.view.unheard(message);
+    if (message.type === "flushed" && message.samples === 0) this.view.lines.unheard(message);
   }
 
   /** @param {Message} message */
@@ -216,26 +222,33 @@ class Session {
         view.hints(message.hints, (hint) => this.type(hint));
         this.bargeIn = message.barge_in !== false;
         this.filler = -1;
-        this.drawer.welcome(message.patience);
+        this.drawer.welcome(message);
+        if (message.resumed && this.mode && this.mode !== message.mode) view.lines.modeChanged(modeName(message.mode));
+        this.mode = message.mode;
         this.setState("listening");
         this.hush();
         this.talking = false;
         element("ptt").setAttribute("aria-pressed", "false");
+        if (this.followMode()) break;
         if (this.muted) this.connection?.send({ type: "mute", muted: true });
         for (const text of this.waiting.splice(0)) this.connection?.send({ type: "text", text });
         break;
       case "state":
         this.setState(message.state === "speaking" && message.epoch === this.filler ? "thinking" : message.state);
+        this.followMode();
         break;
-      case "transcript": view.transcript(message); break;
-      case "reply_text": view.replyText(message); break;
-      case "heard": view.heard(message); break;
+      case "transcript": view.lines.transcript(message); break;
+      case "reply_text": view.lines.replyText(message); break;
+      case "heard": view.lines.heard(message); break;
       case "turn":
         this.turns.push(message);
         view.turn(message);
         this.waterfall.add(message);
         break;
-      case "notice": view.notice(message.message); break;
+      case "notice":
+        if (message.code === "backend_trouble") view.backendTrouble(message.message);
+        else view.notice(message.message);
+        break;
       case "error":
         if (!message.fatal) view.notice(message.message);
         break;
@@ -250,6 +263,31 @@ class Session {
     if (state === "transcribing") this.view.notice("");
     if (state !== "listening") this.echoTest?.cancel();
     this.drawer.mayTest(this.obstacle);
+  }
+
+  changeMode() {
+    this.drawer.sayOfMode("");
+    if (!this.followMode() && this.otherMode) this.drawer.sayOfMode("It changes once nobody speaks; the conversation goes on.");
+  }
+
+  /** Whether another mode was chosen than the server answers in, and not yet asked for. */
+  get otherMode() {
+    const wish = wishedMode();
+    return wish !== null && wish !== this.mode && wish !== this.connection?.mode;
+  }
+
+  /**
+   * Go on in the mode that was chosen, in a new session; neither a question nor its answer is broken off for it.
+   * @returns {boolean} Whether that session begins now.
+   */
+  followMode() {
+    const { connection } = this;
+    if (!connection?.ready || this.state !== "listening" || !this.otherMode) return false;
+    this.setState("connecting");
+    this.player?.reset();
+    this.view.noBackendTrouble();
+    connection.renew();
+    return true;
   }
 
   /** @param {string} text */
@@ -320,22 +358,7 @@ element("mute").onclick = () => session.mute();
 const ptt = element("ptt");
 ptt.onpointerdown = () => session.talk(true);
 ptt.onpointerup = ptt.onpointerleave = ptt.onpointercancel = () => session.talk(false);
-/**
- * Whether a key is the talk key: the space bar, but where it has its own meaning, and Enter on the button.
- * @param {KeyboardEvent} event
- */
-const isTalkKey = (event) => {
-  if (event.target === ptt) return event.code === "Space" || event.key === "Enter";
-  const own = event.target instanceof Element && event.target.closest("button, input, select, textarea, summary, a");
-  return event.code === "Space" && !own;
-};
-for (const type of /** @type {const} */ (["keydown", "keyup"])) {
-  addEventListener(type, (event) => {
-    if (!isTalkKey(event)) return;
-    event.preventDefault();
-    session.talk(type === "keydown");
-  });
-}
+onTalkKey(ptt, (down) => session.talk(down));
 addEventListener("blur", () => session.talk(false));
 addEventListener("click", () => session.resume());
 element("text-form").onsubmit = (event) => {
@@ -362,5 +385,5 @@ if (!window.isSecureContext) {
 
 /** A snapshot for tests and the curious. */
 Object.defineProperty(window, "voiceagent", {
-  get: () => ({ state: session.state, turns: [...session.turns], session: session.connection?.resumeToken ?? "" }),
+  get: () => ({ state: session.state, mode: session.mode, turns: [...session.turns], session: session.connection?.resumeToken ?? "" }),
 });

@@ -1,5 +1,8 @@
 /** What a person sees: state, words, problems. It knows the document and nothing of sockets or sound. */
 
+import { Lines } from "./lines.js";
+import { modelsInUse, whoAnswers } from "./modes.js";
+
 /** @typedef {import("./protocol.js").Message} Message */
 
 const NAMES = /** @type {Record<string, string>} */ ({
@@ -12,8 +15,8 @@ const TROUBLES = /** @type {const} */ (["connection", "sound", "microphone"]);
 
 /** @typedef {typeof TROUBLES[number]} Trouble */
 
-/** How much of what was not heard is shown, in characters. */
-const MAX_UNHEARD = 120;
+/** How many sentences on back-ends in trouble are shown at a time. */
+const MAX_BACKEND_TROUBLES = 3;
 
 /**
  * @template {HTMLElement} T
@@ -24,27 +27,11 @@ export function element(id) {
   return /** @type {T} */ (document.getElementById(id));
 }
 
-/** The conversation's lines: the user's words and the agent's, by turn. */
-class Line {
-  /** @param {string} who */
-  constructor(who) {
-    this.item = document.createElement("li");
-    this.item.className = `said ${who}`;
-    const label = document.createElement("span");
-    label.className = "who";
-    label.textContent = who === "you" ? "You" : "Agent";
-    this.words = document.createElement("span");
-    this.item.append(label, this.words);
-  }
-}
-
 export class View {
   constructor() {
-    this.turns = element("turns");
+    this.lines = new Lines(element("turns"), element("partial"));
     /** @type {Map<Trouble, {what: string, hint: string, token: boolean}>} */
     this.troubles = new Map();
-    /** @type {Map<number, {you?: Line, agent?: Line, epoch: number, phrases: string[]}>} */
-    this.lines = new Map();
   }
 
   /** @param {string} state */
@@ -56,16 +43,22 @@ export class View {
 
   /** @param {Message} welcome */
   welcome(welcome) {
-    const names = Object.values(welcome.models).join(" · ");
-    element("backend").textContent = welcome.backend === "local" ? "local twin" : names;
+    element("backend").textContent = whoAnswers(welcome);
+    this.models(modelsInUse(welcome));
     element("local").hidden = welcome.backend !== "local";
     element("welcome").hidden = true;
-    if (!welcome.resumed) {
-      this.turns.replaceChildren();
-      this.lines.clear();
-    } else if (this.lines.size === 0) {
-      for (const turn of welcome.history) this.remember(turn);
-    }
+    this.lines.welcome(welcome);
+  }
+
+  /** @param {[role: string, model: string][]} models */
+  models(models) {
+    const list = element("models");
+    list.hidden = models.length === 0;
+    list.replaceChildren(...models.flatMap((pair) => pair.map((text, index) => {
+      const part = document.createElement(index ? "dd" : "dt");
+      part.textContent = text;
+      return part;
+    })));
   }
 
   /**
@@ -82,90 +75,10 @@ export class View {
     }));
   }
 
-  /** @param {{turn: number, user: string, reply: string, interrupted: boolean}} turn */
-  remember(turn) {
-    if (turn.user) this.line(turn.turn, "you").words.textContent = turn.user;
-    if (turn.reply) this.line(turn.turn, "agent").words.textContent = turn.reply + (turn.interrupted ? " …" : "");
-  }
-
-  /**
-   * @param {number} turn
-   * @param {"you" | "agent"} who
-   */
-  line(turn, who) {
-    const known = this.lines.get(turn) ?? { epoch: 0, phrases: [] };
-    this.lines.set(turn, known);
-    let line = known[who];
-    if (!line) {
-      line = known[who] = new Line(who);
-      const other = who === "you" ? known.agent : undefined;
-      if (other) this.turns.insertBefore(line.item, other.item);
-      else this.turns.append(line.item);
-    }
-    return line;
-  }
-
-  /** @param {Message} message A `transcript`. */
-  transcript(message) {
-    if (!message.final) {
-      element("partial").textContent = message.text;
-      return;
-    }
-    element("partial").textContent = "";
-    if (!message.text) return;
-    this.line(message.turn, "you").words.textContent = message.text;
-    this.scroll();
-  }
-
-  /** @param {Message} message A `reply_text`. */
-  replyText(message) {
-    const line = this.line(message.turn, "agent");
-    const known = this.lines.get(message.turn);
-    if (!known) return;
-    if (message.epoch > known.epoch) {
-      known.epoch = message.epoch;
-      known.phrases = [];
-      line.words.replaceChildren();
-    }
-    // A phrase is a node of its own: a screen reader speaks what is new and not the whole again.
-    line.words.append((known.phrases.length ? " " : "") + message.text);
-    known.phrases.push(message.text);
-    this.scroll();
-  }
-
-  /** @param {Message} message A `heard`: the rest of an interrupted reply is struck out. */
-  heard(message) {
-    const known = this.lines.get(message.turn);
-    if (!known?.agent || !message.interrupted) return;
-    const rest = document.createElement("del");
-    const unheard = known.phrases.join(" ").slice(message.text.length);
-    rest.textContent = unheard.length > MAX_UNHEARD ? `${unheard.slice(0, MAX_UNHEARD)} …` : unheard;
-    known.agent.words.replaceChildren(message.text, rest);
-  }
-
-  /** @param {Message} message A `flushed` with no sample: what nobody heard was not said. */
-  unheard(message) {
-    const known = this.lines.get(message.turn);
-    if (!known?.agent || known.epoch !== message.epoch) return;
-    known.agent.item.remove();
-    delete known.agent;
-    known.phrases = [];
-  }
-
-  /** @param {Message} message A `turn`: what was nothing leaves no line. */
+  /** @param {Message} message A `turn`. */
   turn(message) {
     if (message.outcome === "completed") /** @type {HTMLDetailsElement} */ (element("local")).open = false;
-    if (message.outcome === "discarded" || message.outcome === "reopened") {
-      const known = this.lines.get(message.turn);
-      known?.you?.item.remove();
-      known?.agent?.item.remove();
-      this.lines.delete(message.turn);
-      element("partial").textContent = "";
-    }
-  }
-
-  scroll() {
-    this.turns.scrollTop = this.turns.scrollHeight;
+    this.lines.turn(message);
   }
 
   /**
@@ -184,6 +97,24 @@ export class View {
     if (kind === undefined) this.troubles.clear();
     else this.troubles.delete(kind);
     this.showTrouble();
+  }
+
+  /** @param {string} text A sentence on a back-end in trouble; it stays until the next start. */
+  backendTrouble(text) {
+    const list = element("backend-trouble");
+    if ([...list.children].some((line) => line.textContent === text)) return;
+    const line = document.createElement("p");
+    line.textContent = text;
+    list.append(line);
+    if (list.children.length > MAX_BACKEND_TROUBLES) list.firstElementChild?.remove();
+    list.hidden = false;
+  }
+
+  /** The back-ends are asked anew. */
+  noBackendTrouble() {
+    const list = element("backend-trouble");
+    list.replaceChildren();
+    list.hidden = true;
   }
 
   showTrouble() {

@@ -4,8 +4,8 @@
 
 const SEGMENTS = [
   ["uplink", "to the server"], ["endpoint_wait", "waiting for the end"], ["stt_tail", "last words"], ["queue", "queue"],
-  ["llm_ttft", "language model"], ["clause_wait", "first clause"], ["tts_ttfb", "voice"], ["gate_wait", "gate"],
-  ["send", "sending"], ["network", "to the browser"], ["playback", "audio buffer"], ["leading_silence", "silence in the audio"], ["other", "other"],
+  ["llm_ttft", "language model"], ["clause_wait", "first clause"], ["tts_ttfb", "voice"],
+  ["model_ttfa", "voice model: time to first audio"], ["gate_wait", "gate"], ["send", "sending"], ["network", "to the browser"], ["playback", "audio buffer"], ["leading_silence", "silence in the audio"], ["other", "other"],
 ];
 const KNOWN = new Set(SEGMENTS.map(([name]) => name));
 const MAX_ROWS = 6;

@@ -94,10 +94,14 @@ class Peer:
         """Close the connection."""
         asyncio.run_coroutine_threadsafe(self.websocket.close(code), self.loop).result(timeout=10)
 
-    async def serve(self, refusal, welcome):
-        """Take in what the page sends until it goes; `welcome` is what the welcome says besides the usual."""
+    async def serve(self, refusal, welcome, ready):
+        """Take in what the page sends until it goes; `welcome` is what the welcome says besides the usual.
+
+        The page is welcomed once the event `ready` is set.
+        """
         await self.websocket.accept()
         self.messages.append(protocol.parse_client(await self.websocket.receive_text()))
+        await asyncio.to_thread(ready.wait, 10)
         if refusal is not None:
             code, error = refusal
             await self._send([error])
@@ -128,6 +132,8 @@ class FakeServer:
     def __init__(self, refusal=None):
         self.refusal = refusal
         self.welcome = {}
+        self.ready = threading.Event()
+        self.ready.set()
         self.peers = []
         self.failures = []
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -147,7 +153,7 @@ class FakeServer:
         peer = Peer(websocket)
         self.peers.append(peer)
         try:
-            await peer.serve(self.refusal, self.welcome)
+            await peer.serve(self.refusal, self.welcome, self.ready)
         except WebSocketDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - the test that runs fails for it at its end

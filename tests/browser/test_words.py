@@ -158,3 +158,43 @@ def test_a_notice(open_page):
         page.until("document.getElementById('notice').textContent === 'The answer takes longer than usual.'")
         assert not page.page.is_visible("#problem")
         page.leave()
+
+
+def test_a_back_end_in_trouble(open_page):
+    """The sentence stays, said once, over all that comes, also a lost network, until the next start."""
+    with FakeServer() as fake:
+        page = open_page(fake.url)
+        peer = begin(page, fake)
+
+        def troubles():
+            return page.page.locator("#backend-trouble p").all_inner_texts()
+
+        peer.send(protocol.Notice(code="backend_trouble", message="The language model at mind.test refuses the key."))
+        page.until("document.getElementById('backend-trouble').hidden === false")
+        peer.send(
+            protocol.Notice(code="backend_trouble", message="The language model at mind.test refuses the key."),
+            protocol.Notice(code="backend_trouble", message="The speech synthesis at mouth.test cannot be reached."),
+            protocol.Notice(code="slow", message="The answer takes longer than usual."),
+            protocol.State(state="transcribing", leaf="transcribing_open", trigger="t", turn=1, epoch=1, at_ms=1),
+            protocol.State(state="listening", leaf="listening", trigger="t", turn=1, epoch=1, at_ms=1),
+        )
+        page.until("window.voiceagent.state === 'listening' && document.getElementById('notice').textContent === ''")
+        both = [
+            "The language model at mind.test refuses the key.",
+            "The speech synthesis at mouth.test cannot be reached.",
+        ]
+        assert troubles() == both
+        page.page.evaluate("window.breakNetwork()")
+        page.wait(lambda: len(fake.peers) == 2)
+        page.until("window.voiceagent.state === 'listening'")
+        assert troubles() == both
+        fake.peers[1].send(*(protocol.Notice(code="backend_trouble", message=f"Trouble {n}.") for n in range(9)))
+        page.until("document.getElementById('backend-trouble').innerText.includes('Trouble 8')")
+        assert troubles() == ["Trouble 6.", "Trouble 7.", "Trouble 8."]
+        page.page.click("#hang-up")
+        page.until("window.voiceagent.state === 'closed'")
+        assert page.page.is_visible("#backend-trouble")
+        begin(page, fake)
+        assert not page.page.is_visible("#backend-trouble")
+        assert troubles() == []
+        page.leave()
