@@ -62,6 +62,7 @@ async def test_a_swap_without_a_second():
         await say(ws)
         assert kinds(await take(ws, 5)) == ORDER
         assert twin.now_ms - before_ms == 50 + 900
+        assert [done.detail["behind"] for done in twin.plan.of("swap")] == [None]
     async with faulty({"fault": "swap", "event": "*chunk", "event_nth": 1, "behind": "never"}) as twin:
         assert await twin.chat() == "Hello to you."
 

@@ -92,6 +92,8 @@ class Line:
                 self._strike(one)
 
     def _after(self, key: int, delay_s: float, do: Callable[..., None], *args: Any) -> None:
+        if key in self._timers:
+            self._timers[key].cancel()
         self._timers[key] = asyncio.get_running_loop().call_later(delay_s, do, *args)
 
     def _idle(self, at: int, one: Armed) -> None:
@@ -164,6 +166,7 @@ class Line:
     async def _release(self, one: Armed) -> None:
         if one.held is not None:
             held, one.held = one.held, None
+            one.done_to({"event": held.kind, "behind": None})
             await self._put(held)
 
     async def _put(self, item: Item) -> None:
