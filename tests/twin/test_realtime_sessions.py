@@ -126,7 +126,7 @@ DETECTION = "session.audio.input.turn_detection"
         ({"audio": "loud"}, "invalid_value", "session.audio"),
         ({"audio": {"input": "loud"}}, "invalid_value", "session.audio.input"),
         ({"audio": {"output": 5}}, "invalid_value", "session.audio.output"),
-        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, "invalid_value", "session.audio.output.format"),
+        ({"audio": {"output": {"format": {"type": "audio/opus"}}}}, "invalid_value", "session.audio.output.format"),
         ({"audio": {"input": {"format": {"type": []}}}}, "invalid_value", "session.audio.input.format"),
         ({"audio": {"output": {"speed": 2}}}, "invalid_value", "session.audio.output.speed"),
         ({"audio": {"input": {"turn_detection": "vad"}}}, "invalid_value", DETECTION),

@@ -7,6 +7,7 @@ from typing import Any
 
 from voiceagent.twin.configs import Rejected, SessionConfig, check_response_fields
 from voiceagent.twin.items import Conversation, Item, audio_of, parsed
+from voiceagent.twin.telephony import LAWS
 
 READS_ALOUD = re.compile(r"(?i)^read the user's text aloud verbatim|\bverbatim\b")
 SAYS_EXACTLY = re.compile(r"(?i)^say exactly the following[^:\n]*:[ \t]*\n?")
@@ -25,6 +26,7 @@ class Asked:
     audio: bool
     voice: str
     speed: float
+    telephone: str  # the format of its audio, if it is the telephone's
     tools: tuple[Mapping[str, Any], ...]  # as chat completions have them
     limit: int | None  # tokens
     metadata: Mapping[str, str] | None
@@ -38,7 +40,7 @@ def asked(raw: Any, config: SessionConfig, conversation: Conversation, *, voice_
     if not isinstance(raw, dict):
         raise Rejected("Invalid 'response': expected an object.", param="response")
     output = _output(raw)
-    check_response_fields({**raw, "speed": output.get("speed")}, "response")
+    check_response_fields({**raw, "speed": output.get("speed"), "format": output.get("format")}, "response")
     where = raw.get("conversation", "auto")
     if where not in ("auto", "none", None, conversation.id):
         raise Rejected("Invalid 'conversation': expected 'auto' or 'none'.", param="response.conversation")
@@ -59,6 +61,7 @@ def asked(raw: Any, config: SessionConfig, conversation: Conversation, *, voice_
         verbatim=_verbatim(instructions, items, in_band=in_band),
         audio=modalities == ["audio"], voice=str(voice.get("id", "")) if isinstance(voice, dict) else str(voice),
         speed=float(output.get("speed") or config.output.get("speed") or 1.0),
+        telephone=form["type"] if form and form["type"] in LAWS else "",
         tools=_tools(raw, config), limit=limit if isinstance(limit, int) else None, metadata=metadata,
         tells_words="on" in ((metadata or {}).get("words"), (config.get("metadata") or {}).get("words")),
         fields={

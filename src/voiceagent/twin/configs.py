@@ -4,6 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from voiceagent.twin.telephony import LAWS
+
 RATE_HZ = 24_000
 NO_SERVER_VAD = ("gpt-live-transcribe", "gpt-realtime-whisper")
 STREAMING = NO_SERVER_VAD
@@ -43,6 +45,7 @@ class SessionConfig:
         own = {key: value for key, value in session.items() if key not in {"id", "object", "expires_at"}}
         _check_branches(own)
         merged = _merge(self._values, own)
+        _settle_formats(merged)
         _settle_turn_detection(merged, own)
         _check_input(merged)
         if self.kind == "realtime":
@@ -69,6 +72,12 @@ class SessionConfig:
         """``audio.output``; empty in a transcription session."""
         found: dict[str, Any] = self._values["audio"].get("output") or {}
         return found
+
+    @property
+    def telephone(self) -> str:
+        """The format of audio that comes, if it is the telephone's; else empty."""
+        kind = str(self.input["format"]["type"])
+        return kind if kind in LAWS else ""
 
     @property
     def turn_detection(self) -> dict[str, Any] | None:
@@ -144,6 +153,16 @@ def _check_branches(changes: Mapping[str, Any]) -> None:
             raise Rejected(f"Invalid 'audio.{name}': expected an object.", param=f"session.audio.{name}")
 
 
+def _settle_formats(merged: dict[str, Any]) -> None:
+    for name in ("input", "output"):
+        branch = merged["audio"].get(name) or {}
+        form = branch.get("format")
+        if isinstance(form, dict) and form.get("type") in tuple(LAWS):
+            branch["format"] = {"type": form["type"]}  # the telephone has one rate
+        elif isinstance(form, dict) and form.get("rate") is None:
+            branch["format"] = {**form, "rate": RATE_HZ}
+
+
 def _settle_turn_detection(merged: dict[str, Any], changes: Mapping[str, Any]) -> None:
     """Fill in a detection's defaults, of its new kind where the kind has changed; null where its model has none."""
     audio_input, where = merged["audio"]["input"], "session.audio.input.turn_detection"
@@ -203,9 +222,9 @@ def _check_input(merged: Mapping[str, Any]) -> None:
 
 
 def _check_format(form: Any, where: str) -> None:
-    plain = isinstance(form, dict) and form.get("type") == "audio/pcm" and form.get("rate", RATE_HZ) in (RATE_HZ, None)
-    if not plain:
-        raise Rejected("Only audio/pcm at 24000 Hz is supported here.", param=where)
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind not in ("audio/pcm", *LAWS) or (kind == "audio/pcm" and form.get("rate") not in (RATE_HZ, None)):
+        raise Rejected("Only audio/pcm at 24000 Hz, audio/pcmu and audio/pcma are supported.", param=where)
 
 
 def _check_conversation(old: Mapping[str, Any], merged: dict[str, Any], *, voice_locked: bool) -> None:
@@ -224,6 +243,8 @@ def check_response_fields(values: Mapping[str, Any], where: str) -> None:
     if values.get("output_modalities") not in (None, ["audio"], ["text"]):
         text = "Invalid modalities. Supported combinations are: ['text'] and ['audio']."
         raise Rejected(text, param=f"{where}.output_modalities")
+    if values.get("format") is not None:
+        _check_format(values["format"], f"{where}.audio.output.format")
     speed = values.get("speed")
     if speed is not None and not (_is_number(speed) and 0.25 <= speed <= 1.5):
         raise Rejected("Invalid 'speed': expected a number from 0.25 to 1.5.", param=f"{where}.audio.output.speed")

@@ -12,6 +12,7 @@ from voiceagent.twin.errors import identifier
 from voiceagent.twin.items import Conversation, Item, as_messages, audio_tokens
 from voiceagent.twin.ports import ConnectionDropped, EngineError, Engines, FunctionCall
 from voiceagent.twin.speaking import Ends, OutOfTokens, Part, Words, parts
+from voiceagent.twin.telephony import ToTelephone
 from voiceagent.twin.wire import Wire
 
 MAX_RESPONSES = 32  # at once
@@ -43,6 +44,7 @@ class Response:
         self._output: list[Item] = []
         self._open: Item | None = None  # the message that is being said
         self._tokens = 0
+        self._telephone = ToTelephone(order.telephone) if order.telephone else None
         self._input: dict[str, int] = {"text_tokens": 0, "audio_tokens": 0}
         self._send("created", response=self._shape("in_progress", None))
         self.task = asyncio.create_task(self._run(), name="response")
@@ -99,6 +101,7 @@ class Response:
         elif part:
             self._item.samples += len(part) // 2
             self.samples += len(part) // 2
+            part = part if self._telephone is None else self._telephone.feed(part)
             self._send("output_audio.delta", **self._place, delta=base64.b64encode(part).decode())
 
     # ------------------------------------------------------------------------------ events

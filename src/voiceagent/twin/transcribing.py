@@ -13,6 +13,7 @@ from voiceagent.twin.configs import RATE_HZ, STREAMING, Rejected, SessionConfig
 from voiceagent.twin.errors import identifier
 from voiceagent.twin.items import Conversation, Item, audio_tokens, decoded, heard
 from voiceagent.twin.ports import ConnectionDropped, EngineError, Engines, Transcription
+from voiceagent.twin.telephony import FromTelephone
 from voiceagent.twin.wire import Wire
 
 MIN_COMMIT_BYTES = RATE_HZ * 2 // 10
@@ -54,7 +55,8 @@ class Hearing:
         self._connection = connection
         self._on_speech = on_speech
         self._on_turn = on_turn
-        self._whole = OddBytes()
+        self._whole: OddBytes | FromTelephone = OddBytes()
+        self._form = ""  # of the telephone
         self._utterance: _Utterance | None = None
         self._before: tuple[float, Transcription] | None = None  # the last commit: when, and of what
         self._detector: detection.TurnDetector | None = None
@@ -89,7 +91,7 @@ class Hearing:
     # ------------------------------------------------------------------------------ audio
     async def append(self, event: Mapping[str, Any]) -> None:
         """Take in ``input_audio_buffer.append``."""
-        pcm = self._whole.align(decoded(event.get("audio")))
+        pcm = self._decode(decoded(event.get("audio")))
         has = len(self._window) + len(self._quiet) + (self._utterance.bytes if self._utterance else 0)
         if has + len(pcm) > MAX_BUFFER_BYTES:
             raise Rejected("The input audio buffer is full.", code="input_audio_buffer_full", param="audio")
@@ -107,6 +109,12 @@ class Hearing:
             judged += 1
             if judged % WINDOWS_AT_ONCE == 0:  # the judge takes a millisecond each, and others wait
                 await asyncio.sleep(0)
+
+    def _decode(self, data: bytes) -> bytes:
+        if self._form != self._config.telephone:
+            self._form = self._config.telephone
+            self._whole = FromTelephone(self._form) if self._form else OddBytes()
+        return self._whole.feed(data) if isinstance(self._whole, FromTelephone) else self._whole.align(data)
 
     def _keep(self, pcm: bytes) -> None:
         """Add to the utterance, which begins if none has."""
@@ -248,6 +256,8 @@ class Hearing:
         if len(self._finals) >= MAX_PENDING:
             raise Rejected("Too many transcripts are still to come.", code="rate_limit_exceeded")
         transcription = self._engines.transcribe(lambda _: None, self._connection, None)
+        if self._config.telephone:
+            pcm = FromTelephone(self._config.telephone).feed(pcm)
         transcription.append(pcm[: len(pcm) // 2 * 2])
         item.samples = len(pcm) // 2
         self._finish_soon(_Utterance(item, transcription, len(pcm)), "")
