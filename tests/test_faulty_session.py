@@ -22,9 +22,10 @@ APOLOGY = "apology"  # "Sorry, something went wrong"
 AGAIN = "again"  # "Sorry, I did not catch that"
 CUT = "cut"  # the beginning of the answer
 SILENT = "silent"  # nothing could be said aloud
+ENDED = "ended"  # one or the other of the first three
 NOTHING = "nothing"  # the turn had no words
 SAID = {
-    APOLOGY: r"Sorry, something went wrong .*", AGAIN: r"Sorry, I did not catch that.*", ANSWERED: re.escape(ANSWER),
+    APOLOGY: r"Sorry, something went wrong .*", AGAIN: r"Sorry, I did not catch that.*", ANSWERED: re.escape(ANSWER), ENDED: ".+",
 }  # fmt: skip
 
 
@@ -114,11 +115,42 @@ TTS = [
     row("tts", ANSWERED, "slow", bytes_per_s=30_000),
     row("tts", ANSWERED, "delay", delay_ms=700),
 ]
+
+
+def defect(why, stage, becomes, fault, **fields):
+    """A row that does not hold yet."""
+    plain = row(stage, becomes, fault, **fields)
+    return pytest.param(*plain.values, id=plain.id, marks=pytest.mark.xfail(reason=why, raises=AssertionError))
+
+
+SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
+NO_HOST = "the session's own deadlines name no host"
+ATTRIBUTE = "a word of the program is told as the cause"
+NO_END = "a stream that ends without a finish_reason passes for a whole answer"
+DEFECTS = [
+    defect("one lost handshake ends speech to text for good", "stt", ANSWERED, "drop"),
+    defect(SILENCE, "stt", ENDED, "stall", after_events=3),
+    defect(SILENCE, "stt", ENDED, "stall", event="*.append", after_events=5, **UP),
+    defect(SILENCE, "stt", ENDED, "missing", event="*.commit", event_nth=1, **UP),
+    defect(
+        "what a second commit is told ends the first one's item", "stt", ANSWERED, "duplicate", event="*.commit", **UP
+    ),
+    defect(ATTRIBUTE, "stt", ANSWERED, "garbage", after_events=3, text="[]"),
+    defect(ATTRIBUTE, "stt", ANSWERED, "garbage", after_events=3, text='{"type": "error", "error": "no"}'),
+    defect(ATTRIBUTE, "llm", APOLOGY, "garbage", after_events=3, text="[]"),
+    defect(NO_END, "llm", APOLOGY, "truncate", after_events=3),
+    defect(NO_END, "llm", CUT, "truncate", after_events=9),
+    defect(NO_HOST, "llm", APOLOGY, "stall", after_events=3),
+    defect(NO_HOST, "llm", CUT, "stall", after_events=8),
+    defect(NO_HOST, "llm", APOLOGY, "truncate"),
+    defect(NO_HOST, "tts", CUT, "stall", after_events=3),
+    defect("a phrase without a sample is left out in silence", "tts", ANSWERED, "truncate"),
+]
 FATAL = {"invalid_api_key", "invalid_value", 401, 403, 404}
-"""After these speech to text is not asked again: every turn is answered with the request to repeat."""
+"""Codes and statuses after which the same would happen again."""
 
 
-@pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS)
+@pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS + DEFECTS)
 def test_a_fault(rule, becomes, monkeypatch):
     """The turn becomes what the table says; who failed, where and why is told; the session goes on."""
     plan = FaultPlan(rule)
@@ -137,6 +169,7 @@ def test_a_fault(rule, becomes, monkeypatch):
             said = len(w.browser.of(protocol.Heard))
             w.browser.speak(QUESTION_MS)
             await w.browser.until_turns(2)
+            # Speech to text that was refused for good is not asked again: every turn is answered with the request to repeat.
             lasting = rule["stage"] == "stt" and (
                 rule["fault"] == "html" or {rule.get("status"), rule.get("code")} & FATAL
             )
@@ -152,7 +185,7 @@ def first(w, becomes, stage):
     """What the first turn came to."""
     (turn,) = w.browser.of(protocol.TurnDone)
     heard = [message.text for message in w.browser.of(protocol.Heard)]
-    ends = {ANSWERED: "completed", AGAIN: "completed", NOTHING: "discarded"}
+    ends = {ANSWERED: "completed", AGAIN: "completed", NOTHING: "discarded", ENDED: turn.outcome}
     assert turn.outcome == ends.get(becomes, "failed")
     if becomes == CUT:
         assert ANSWER.startswith(heard[0])
@@ -171,7 +204,7 @@ def told(w, becomes, rule, host):
     assert {notice.code for notice in notices} <= {f"{stage}_failed"}
     for notice in notices:
         assert not re.search(r"\w(Error|Exception)\b", notice.message), notice
-    if becomes in {APOLOGY, CUT, SILENT} or (becomes == AGAIN and stage == "stt"):
+    if becomes in {APOLOGY, CUT, SILENT} or (becomes == AGAIN and notices):
         sentence = notices[0].message
         assert sentence.startswith(NAMES[stage])
         assert f" {host}" in sentence
