@@ -1,0 +1,66 @@
+"""Ephemeral keys of the twin: what they are made for, and how long they are good."""
+
+import json
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.twin.realtime import MODEL, serving
+from tests.virtual import virtual_time
+from voiceagent.twin import Script, ScriptedEngines, secrets
+from voiceagent.twin.configs import Rejected
+from voiceagent.twin.secrets import client_secret, session_of
+
+OPTIONS = {"proxy": None, "close_timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"expires_after": {"anchor": "now", "seconds": 60}}, "expires_after.anchor"),
+        ({"expires_after": {"seconds": 9}}, "expires_after.seconds"),
+        ({"expires_after": {"seconds": 7201}}, "expires_after.seconds"),
+        ({"expires_after": {"seconds": "60"}}, "expires_after.seconds"),
+        ({"session": {"type": "other"}}, "session.type"),
+        ({"session": {"type": "realtime", "output_modalities": ["smell"]}}, "session.output_modalities"),
+    ],
+)
+def test_a_key_that_is_not_made(body, param):
+    """The parameter that is wrong is named."""
+    with pytest.raises(Rejected) as rejected:
+        client_secret(body)
+    assert rejected.value.param == param
+
+
+def test_keys_expire(monkeypatch):
+    """A key is good as long as it was asked for, ten minutes if nothing was said; the oldest are forgotten."""
+    now_s = [1_000.0]
+    monkeypatch.setattr(secrets.time, "time", lambda: now_s[0])
+    usual, short = client_secret({}), client_secret({"expires_after": {"anchor": "created_at", "seconds": 10}})
+    assert (usual["expires_at"], short["expires_at"]) == (1_600, 1_010)
+    assert usual["value"].startswith("ek_")
+    assert usual["session"]["id"].startswith("sess_")
+    assert usual["session"]["type"] == "realtime"
+    assert session_of(short["value"]) == {"type": "realtime"}
+    now_s[0] = 1_010.0
+    assert session_of(short["value"]) is None
+    assert session_of(usual["value"]) is not None
+    monkeypatch.setattr(secrets, "MAX_SECRETS", 1)
+    client_secret({})
+    client_secret({})
+    assert session_of("ek_unknown") is None
+
+
+@virtual_time
+async def test_an_ephemeral_key_opens_its_session():
+    """It is taken beside the server's own key, and the session is set as it was made for."""
+    made = client_secret({"session": {"type": "realtime", "model": MODEL, "instructions": "Be brief."}})
+    async with serving(ScriptedEngines(Script()), api_key="right") as client:
+        own = client.with_options(api_key=made["value"])
+        async with own.realtime.connect(model="x", websocket_connection_options=OPTIONS) as connection:
+            event = json.loads(await connection.recv_bytes())
+            assert (event["session"]["model"], event["session"]["instructions"]) == (MODEL, "Be brief.")
+        with pytest.raises(InvalidStatus) as refused:
+            other = client.with_options(api_key="ek_wrong")
+            await other.realtime.connect(model=MODEL, websocket_connection_options=OPTIONS).enter()
+        assert refused.value.response.status_code == 401
