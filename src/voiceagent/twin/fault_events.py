@@ -43,13 +43,23 @@ def message_item(data: str | bytes) -> Item:
 
 def sse_item(block: bytes) -> Item:
     """Return a block of server-sent events as an item; a chunk of a completion is of the type of its object."""
-    lines = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
-    text = b"\n".join(lines).decode("utf-8", "replace")
+    text = _data_of(block)
     event = _parsed(text)
     if event is None:
         return Item(text if text == "[DONE]" else "", block)
     kind = event.get("type") or event.get("object") or ("error" if "error" in event else "")
     return Item(str(kind), block)
+
+
+def _data_of(block: bytes) -> str:
+    lines = [line[5:].strip() for line in block.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines).decode("utf-8", "replace")
+
+
+def sse_block(event: dict[str, Any], *, named: bool = False) -> bytes:
+    """Return a block of server-sent events; `named` ones have their type on a line of its own."""
+    name = b"event: %b\n" % str(event.get("type", "")).encode() if named else b""
+    return name + b"data: " + json.dumps(event).encode() + b"\n\n"
 
 
 def _parsed(text: str | bytes) -> dict[str, Any] | None:
@@ -62,15 +72,16 @@ def _parsed(text: str | bytes) -> dict[str, Any] | None:
 
 def rewritten(item: Item, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Item | None:
     """Return the item with its JSON changed; None where it has none, or where `change` returns None."""
-    if isinstance(item.data, bytes) and item.data.startswith(b"data:"):
-        inner = rewritten(Item(item.kind, item.data[5:].decode()), change)
-        return None if inner is None else replace(inner, data=b"data: " + str(inner.data).encode() + b"\n\n")
-    event = _parsed(item.data)
+    block = item.data if isinstance(item.data, bytes) and item.data.startswith((b"data:", b"event:")) else None
+    event = _parsed(item.data if block is None else _data_of(block))
     changed = change(event) if event is not None else None
     if changed is None:
         return None
+    kind = str(changed.get("type", item.kind))
+    if block is not None:
+        return Item(kind, sse_block(changed, named=block.startswith(b"event:")))
     text = json.dumps(changed)
-    return Item(str(changed.get("type", item.kind)), text.encode() if isinstance(item.data, bytes) else text)
+    return Item(kind, text.encode() if isinstance(item.data, bytes) else text)
 
 
 def with_transcript(item: Item, text: str) -> Item | None:

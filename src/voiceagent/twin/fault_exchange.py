@@ -1,7 +1,6 @@
 """One request or one WebSocket under faults: the application inside, the faulty line between, the client outside."""
 
 import asyncio
-import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
@@ -9,7 +8,7 @@ from typing import Any
 
 from voiceagent.twin import fault_rules as rules
 from voiceagent.twin.errors import error_body
-from voiceagent.twin.fault_events import AUDIO, BODY, Item, error_event, message_item, sse_item
+from voiceagent.twin.fault_events import AUDIO, BODY, Item, error_event, message_item, sse_block, sse_item
 from voiceagent.twin.fault_line import Line
 from voiceagent.twin.faults import Armed
 
@@ -135,6 +134,7 @@ class HttpExchange(Exchange):
 
     _kind = ""
     _started = False
+    _events = 0
     _rest = b""
 
     async def run(self) -> None:
@@ -179,6 +179,7 @@ class HttpExchange(Exchange):
 
     async def _write(self, item: Item) -> None:
         body = item.data if isinstance(item.data, bytes) else item.data.encode()
+        self._events += 1
         await self._send({"type": "http.response.body", "body": body, "more_body": not item.last})
 
     async def _act(self, one: Armed) -> None:
@@ -193,12 +194,19 @@ class HttpExchange(Exchange):
             if self._kind != "sse":  # in audio there is no place for it: such a stream just breaks
                 await self._hang_up(one)
             else:
-                await self._last(one, sse_line(error_body(rule.message, kind=rule.type, code=rule.code)))
+                await self._last(one, self._error_block(rule))
         elif isinstance(rule, rules.Garbage) and self._kind == "sse":
             one.done_to()
             await self._write(Item("", b"data: " + rule.text.encode() + b"\n\n"))
         elif isinstance(rule, rules.Garbage):
             await self._last(one, rule.text.encode())
+
+    def _error_block(self, rule: rules.Error) -> bytes:
+        """An error as the endpoint has it: responses know an event for it, completions do not."""
+        if self._scope["path"].rstrip("/").endswith("/responses"):
+            event = {"type": "error", "code": rule.code, "message": rule.message, "param": None}
+            return sse_block({**event, "sequence_number": self._events}, named=True)
+        return sse_block(error_body(rule.message, kind=rule.type, code=rule.code))
 
     async def _last(self, one: Armed, data: bytes = b"") -> None:
         one.done_to()
@@ -307,8 +315,3 @@ class SocketExchange(Exchange):
 
 def _payload(data: str | bytes) -> dict[str, Any]:
     return {"text": data} if isinstance(data, str) else {"bytes": data}
-
-
-def sse_line(event: dict[str, Any]) -> bytes:
-    """Return a server-sent event."""
-    return b"data: " + json.dumps(event).encode() + b"\n\n"

@@ -171,7 +171,7 @@ class Reject(EventRule):
 
 
 class Error(PlaceRule):
-    """An error in mid-stream: `data: {"error": …}` and the end, or an error event of a session that stays open."""
+    """An error in mid-stream, and its end; audio has no place for one and breaks. A Realtime session stays open."""
 
     fault: Literal["error"]
     type: str = Field("server_error", description="OpenAI's type.")
