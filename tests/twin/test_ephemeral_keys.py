@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.twin.realtime import MODEL, serving
 from tests.virtual import virtual_time
-from voiceagent.twin import Script, ScriptedEngines, secrets
+from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin, secrets
 from voiceagent.twin.configs import Rejected
 from voiceagent.twin.secrets import client_secret, session_of
 
@@ -46,9 +47,9 @@ def test_keys_expire(monkeypatch):
     assert session_of(short["value"]) is None
     assert session_of(usual["value"]) is not None
     monkeypatch.setattr(secrets, "MAX_SECRETS", 1)
-    client_secret({})
-    client_secret({})
-    assert session_of("ek_unknown") is None
+    newest = client_secret({})
+    assert session_of(usual["value"]) is None
+    assert session_of(newest["value"]) is not None
 
 
 @virtual_time
@@ -64,3 +65,20 @@ async def test_an_ephemeral_key_opens_its_session():
             other = client.with_options(api_key="ek_wrong")
             await other.realtime.connect(model=MODEL, websocket_connection_options=OPTIONS).enter()
         assert refused.value.response.status_code == 401
+
+
+@virtual_time
+async def test_a_browser_brings_its_key_as_a_subprotocol():
+    """A key that was made for transcription opens such a session, whatever the query asks for."""
+    made = client_secret(
+        {"session": {"type": "transcription", "audio": {"input": {"noise_reduction": {"type": "far_field"}}}}}
+    )
+    async with TwinServer(create_twin(ScriptedEngines(Script()), "right")) as server:
+        url = server.base_url.replace("http", "ws") + f"/realtime?model={MODEL}"
+        offered = ["realtime", f"openai-insecure-api-key.{made['value']}"]
+        async with connect(url, proxy=None, subprotocols=offered) as ws:
+            session = json.loads(await ws.recv())["session"]
+            assert ws.subprotocol == "realtime"
+            assert session["type"] == "transcription"
+            assert session["audio"]["input"]["noise_reduction"] == {"type": "far_field"}
+            assert session["audio"]["input"]["transcription"] == {"model": MODEL}

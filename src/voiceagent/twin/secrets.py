@@ -36,7 +36,7 @@ def client_secret(body: Mapping[str, Any]) -> dict[str, Any]:
     expires_at = int(time.time()) + seconds
     value = f"ek_{secrets.token_hex(16)}"
     _issued[value] = (expires_at, dict(session))
-    if len(_issued) > MAX_SECRETS:
+    while len(_issued) > MAX_SECRETS:
         _issued.popitem(last=False)
     shape = {"id": identifier("sess"), **config.shape(), "expires_at": 0 if session["type"] == "realtime" else None}
     return {"value": value, "expires_at": expires_at, "session": shape}

@@ -24,7 +24,7 @@ FINAL_TIMEOUT_S = 60.0
 QUIET_BYTES = RATE_HZ * 2 * 30  # of what came before speech, for a client that commits by itself
 BY_DURATION = (*STREAMING, "whisper-1")
 WINDOW_BYTES = detection.WINDOW * 2
-WINDOWS_AT_ONCE = 8
+WINDOWS_AT_ONCE = 2
 
 
 @dataclass(slots=True, eq=False)
