@@ -226,6 +226,13 @@ async def test_push_to_talk(agents: Dialog):
     assert told["bytes"] == len(WORDS) * 60 * 48
 
 
+async def test_a_failed_transcript(agents: Dialog):
+    """A transcript that fails is an event like any other, and the session goes on."""
+    told = await agents("not_understood", stt_fail={1})
+    assert (told["status"], told["error"]["type"]) == ("completed", "server_error")
+    assert told["history"][-1] == assistant(WORDS)
+
+
 LONG = {"replies": ("word " * 40, WORDS), "tts_realtime_factor": 1.0}
 
 

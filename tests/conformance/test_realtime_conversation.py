@@ -164,6 +164,24 @@ async def test_the_conversation_goes_on(opened):
     assert [event.get("previous_item_id") for event in added] == [None, *chain[:-1]]
 
 
+async def test_the_telephones_format(target, opened):
+    """Audio may be that of a telephone: a byte a sample, 8,000 samples a second, in both directions."""
+    await say(opened, "Say hello.")
+    _, events = await answer(opened)
+    pcm = audio(events)
+    telephone = {"format": {"type": "audio/pcmu"}}
+    now = await opened.update({"type": "realtime", "audio": {"input": telephone, "output": telephone}})
+    assert now["audio"]["input"]["format"]["type"] == now["audio"]["output"]["format"]["type"] == "audio/pcmu"
+    await opened.send("input_audio_buffer.append", audio=base64.b64encode(b"\xff" * 8_000).decode())
+    await opened.send("input_audio_buffer.commit")
+    await opened.until("conversation.item.done")
+    await say(opened, "Say hello.")
+    _, events = await answer(opened)
+    assert audio(events)
+    if target.is_twin:
+        assert len(audio(events)) * 6 == pytest.approx(len(pcm), rel=0.02)
+
+
 async def test_a_response_of_its_own_input(opened):
     """A response may be given instructions and input of its own; the conversation's items are then not its prompt."""
     response, _ = await answer(opened, input=[message("Say hello.")], instructions="Be brief.")

@@ -151,6 +151,16 @@ async def test_streaming_models_refuse_turn_detection(target, opened):
     assert (await opened.update(partly))["audio"]["input"]["turn_detection"] is None
 
 
+async def test_a_change_to_a_streaming_model(target, opened):
+    """Where the model changes to one that takes no turn detection, there is none any more, or the change is refused."""
+    await opened.update(session(target.models["vad"], turn_detection={"type": "server_vad"}))
+    changed = {"type": "transcription", "audio": {"input": {"transcription": {"model": target.models["stt"]}}}}
+    await opened.send("session.update", session=changed)
+    await opened.settled(errors=not target.is_twin)
+    now = (await opened.update({"type": "transcription"}))["audio"]["input"]
+    assert now["transcription"]["model"] == target.models["vad"] or now["turn_detection"] is None
+
+
 async def test_server_vad(target, opened, spoken):
     """Where the model allows it the server ends turns: started, stopped, committed, and the item has the id it began with."""
     vad = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}

@@ -87,6 +87,17 @@ async function push_to_talk() {
   return told(talk);
 }
 
+/** What was said could not be transcribed. */
+async function not_understood() {
+  const talk = await connected({ config: { audio: { input: { turnDetection: null } } } });
+  const done = talk.until("response.done");
+  const failed = talk.until("conversation.item.input_audio_transcription.failed");
+  talk.session.sendAudio(new Uint8Array(await readFile(SPEECH)).buffer, { commit: true });
+  talk.transport.requestResponse();
+  const [{ response }, { error }] = await Promise.all([done, failed]);
+  return told(talk, { status: response.status, error });
+}
+
 /** A button that stops the agent: cancel, then truncate at what was played, then the item anew. */
 async function interruption() {
   const talk = await connected();
@@ -165,4 +176,4 @@ async function history() {
   return told(talk, { before });
 }
 
-await report({ text, audio, push_to_talk, interruption, barge_in, tool_call, history });
+await report({ text, audio, push_to_talk, not_understood, interruption, barge_in, tool_call, history });
