@@ -41,6 +41,19 @@ async def test_stream(create):
     assert not choices[-1].delta.content
 
 
+async def test_bytes_of_a_stream(target, create):
+    """On the wire: events of one line, never compressed, `[DONE]` as the last, and the body ends behind it."""
+    async with target.client.chat.completions.with_streaming_response.create(
+        model=target.models["llm"], messages=SAY, stream=True
+    ) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert "content-encoding" not in response.headers
+        assert not target.is_twin or response.headers["x-request-id"]
+        lines = [line async for line in response.iter_lines()]
+    assert lines[-1 if lines[-1] else -2] == "data: [DONE]"
+    assert all(not line or line.startswith("data: ") for line in lines)
+
+
 async def test_usage_comes_last(create):
     """With `include_usage` one more chunk has no choice but the counts; without it there is none."""
     asked = [chunk async for chunk in await create(messages=SAY, stream=True, stream_options={"include_usage": True})]

@@ -27,6 +27,7 @@ async def test_pcm(speak):
     headers, chunks = await speak(response_format="pcm")
     pcm = b"".join(chunks)
     assert headers["content-type"].startswith("audio/pcm")
+    assert "content-encoding" not in headers
     assert not pcm.startswith(b"RIFF")
     assert len(pcm) % 2 == 0
     samples = np.frombuffer(pcm, dtype="<i2").astype(int)
