@@ -193,6 +193,40 @@ async def test_silence_that_lasts_too_long():
         assert talk.engines.of("stt_commit")[0].detail == (end_ms - start_ms) * 24
 
 
+TIMED = {"input": {"turn_detection": {"idle_timeout_ms": 5000, "create_response": False}}}
+
+
+@virtual_time
+async def test_nobody_is_waited_for_while_an_answer_is_made():
+    """Silence counts from the end of the last answer on."""
+    async with talking(Script(replies=["Hello."], llm_stall={2}), detects=True) as talk:
+        await talk.update(audio=TIMED)
+        await talk.send("response.create")
+        await talk.answered()
+        await talk.send("response.create")
+        await talk.take(1)
+        await talk.hear(silence(9000))
+        await talk.send("response.cancel")
+        assert kinds(await talk.answered()) == ["response.done", "rate_limits.updated"]
+        await talk.hear(silence(6000))
+        assert kinds(await talk.until("conversation.item.done"))[0] == "input_audio_buffer.timeout_triggered"
+
+
+@virtual_time
+async def test_nobody_is_waited_for_after_a_turn():
+    """Where a turn that interrupted is not answered, the client may take its time."""
+    script = Script(replies=["These are a few words. " * 9], tts_realtime_factor=1)
+    async with talking(script, detects=True) as talk:
+        await talk.update(audio=TIMED)
+        await talk.send("response.create")
+        await talk.until("response.output_audio.delta")
+        await talk.hear(voice(300) + silence(9000))
+        assert (await talk.answered())[-2]["response"]["status_details"]["reason"] == "turn_detected"
+        assert kinds(await talk.take(4)) == TURN[1:]
+        await talk.send("input_audio_buffer.clear")
+        assert (await talk.take(1))[0]["type"] == "input_audio_buffer.cleared"
+
+
 @virtual_time
 async def test_a_client_that_commits_under_detection():
     """It gets all that was not committed yet; what follows is a turn of its own, and an empty rest is refused."""

@@ -160,6 +160,7 @@ class Hearing:
         elif fact == "stopped":
             said = {"audio_end_ms": self._now_ms, "item_id": self._open().item.item_id}
             self._wire.send({"type": "input_audio_buffer.speech_stopped", **said})
+            self._idle_from = None
             self._commit_utterance()
             self._on_turn()
         elif not detector.speaking:
