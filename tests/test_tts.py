@@ -13,6 +13,7 @@ from tests.world import settings_for_tests
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
 from voiceagent.stages.drift import drift
+from voiceagent.stages.endpoints import over_http
 from voiceagent.stages.ports import Acquired, StageError, Usage
 from voiceagent.stages.tts_realtime import reads_aloud
 from voiceagent.twin import TwinServer
@@ -36,7 +37,9 @@ FRAME = bytes(960)
 )
 def test_which_back_end_speaks(settings, realtime):
     """What is set decides; else a voice model reads aloud, except at the twin, and anything else is asked over HTTP."""
-    assert reads_aloud(settings_for_tests(**settings)) is realtime
+    chosen = settings_for_tests(**settings)
+    assert reads_aloud(chosen) is realtime
+    assert ("tts" in over_http(chosen)) is not realtime  # or connections would be kept ready that nobody takes
 
 
 @asynccontextmanager

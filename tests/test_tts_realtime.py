@@ -7,7 +7,8 @@ import pytest
 
 from tests.reading_server import ReadingServer, heard, pool_at, reading
 from tests.virtual import virtual_time
-from tests.world import settings_for_tests
+from tests.world import settings_for_tests, world
+from voiceagent import protocol
 from voiceagent.events import ReplyDone, ReplyPhrase
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
@@ -133,6 +134,26 @@ async def test_as_the_settings_say():
         await asyncio.sleep(0.2)
         with pytest.raises(StageError, match="closed"):
             await heard(made.tts, "three")
+
+
+@virtual_time
+async def test_a_conversation():
+    """In a conversation the voice is there before the first turn; an interruption cancels its phrases and costs no socket."""
+    story = "Once upon a time there was a lighthouse keeper, and she had never seen the sea. That is all of it."
+    script = Script(transcripts=["a story"], replies=[story, "As you wish."], tts_realtime_factor=0.9)
+    async with world(script, tts_api="realtime") as w:
+        w.browser.speak(1_000)
+        await w.browser.until_leaf("speaking")
+        await asyncio.sleep(1)
+        w.browser.send_up(protocol.Text(text="stop"))
+        first, second = await w.browser.until_turns(2)
+        assert (first.outcome, second.outcome) == ("interrupted", "completed")
+        assert len(w.engines.of("tts_cancelled")) == 1
+        assert [(turn.connections["tts"].acquire_us, turn.connections["tts"].reused) for turn in w.turns] == [
+            (0, True)
+        ] * 2
+        assert w.turns[1].usage["tts_output_tokens"] > 0
+        assert "tts_drifts" not in w.turns[1].usage
 
 
 # ------------------------------------------------------------------------------------------ what is asked

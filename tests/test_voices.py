@@ -182,6 +182,26 @@ async def test_a_socket_that_is_silent():
 
 
 @virtual_time
+async def test_a_socket_that_tells_of_others():
+    """A phrase that is not answered says nothing of a socket on which another one is being read: the session stays."""
+    stopped = Stopped()
+    async with reading(stopped.server) as (tts, pool):
+        await pool.warm()
+        other = asyncio.create_task(heard(tts))
+        await asyncio.sleep(0.1)
+        late = asyncio.create_task(heard(tts))
+        (line,) = stopped.server.lines
+        for _ in range(5):
+            await asyncio.sleep(1)
+            await line.created("resp_1", stopped.waiting[0][1]["event_id"])
+        late.cancel()
+        await asyncio.wait({late})
+        await line.done("resp_1")
+        assert await other == []
+        assert not line.gone.is_set()
+
+
+@virtual_time
 async def test_no_session_is_to_be_had():
     """A server that never confirms a session fails the phrase after the time for connecting."""
     server = reads_at_once(confirms=False)
