@@ -1,39 +1,21 @@
-"""A whole session through every fault: the turn ends, the user learns why in one sentence, and the next turn works."""
-
-import functools
-import re
+"""A cascade's session through every fault: the turn ends, the user learns why in one sentence, and the next turn works."""
 
 import pytest
 
-from tests.virtual import virtual_time
-from tests.world import world
-from voiceagent import protocol
-from voiceagent.twin import FaultPlan, Script, create_twin
-
-QUESTION_MS = 800
-LONGEST_TURN_S = 15
-ANSWER = "It is nine in the morning and the sun is up."
-NAMES = {"stt": "Speech to text", "llm": "The language model", "tts": "Text to speech"}
-COMPLETED = "*input_audio_transcription.completed"
-UP = {"direction": "up"}
-
-ANSWERED = "answered"  # as if nothing had been
-APOLOGY = "apology"  # "Sorry, something went wrong"
-AGAIN = "again"  # "Sorry, I did not catch that"
-CUT = "cut"  # the beginning of the answer
-SILENT = "silent"  # nothing could be said aloud
-ENDED = "ended"  # one or the other of the first three
-NOTHING = "nothing"  # the turn had no words
-SAID = {
-    APOLOGY: r"Sorry, something went wrong .*", AGAIN: r"Sorry, I did not catch that.*", ANSWERED: re.escape(ANSWER), ENDED: ".+",
-}  # fmt: skip
-
-
-def row(stage, becomes, fault, **fields):
-    """One fault of the table; it strikes the first request or connection of the stage."""
-    shown = " ".join(f"{name}={value}" for name, value in fields.items())
-    return pytest.param({"fault": fault, "stage": stage, "nth": 1, **fields}, becomes, id=f"{stage} {fault} {shown}")
-
+from tests.faulty import (
+    AGAIN,
+    ANSWERED,
+    APOLOGY,
+    COMPLETED,
+    CUT,
+    ENDED,
+    NOTHING,
+    SILENT,
+    UP,
+    defect,
+    row,
+    through,
+)
 
 STT = [
     *(row("stt", ANSWERED, "refuse", status=status) for status in (429, 500, 503)),
@@ -116,13 +98,6 @@ TTS = [
     row("tts", ANSWERED, "delay", delay_ms=700),
 ]
 
-
-def defect(why, stage, becomes, fault, **fields):
-    """A row that does not hold yet."""
-    plain = row(stage, becomes, fault, **fields)
-    return pytest.param(*plain.values, id=plain.id, marks=pytest.mark.xfail(reason=why, raises=AssertionError))
-
-
 SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
 NO_HOST = "the session's own deadlines name no host"
 ATTRIBUTE = "a word of the program is told as the cause"
@@ -146,68 +121,9 @@ DEFECTS = [
     defect(NO_HOST, "tts", CUT, "stall", after_events=3),
     defect("a phrase without a sample is left out in silence", "tts", ANSWERED, "truncate"),
 ]
-FATAL = {"invalid_api_key", "invalid_value", 401, 403, 404}
-"""Codes and statuses after which the same would happen again."""
 
 
 @pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS + DEFECTS)
 def test_a_fault(rule, becomes, monkeypatch):
     """The turn becomes what the table says; who failed, where and why is told; the session goes on."""
-    plan = FaultPlan(rule)
-    monkeypatch.setattr("tests.world.create_twin", functools.partial(create_twin, faults=plan))
-
-    @virtual_time
-    async def run():
-        script = Script(transcripts=["what time is it"], replies=[ANSWER], partials=False)
-        async with world(script, speculate=False, llm_api="chat", tts_api="speech") as w:
-            host = w.clients.endpoints[rule["stage"]].host
-            w.browser.speak(QUESTION_MS)
-            await w.browser.until(lambda: w.browser.of(protocol.TurnDone), LONGEST_TURN_S)
-            assert plan.counts
-            first(w, becomes, rule["stage"])
-            told(w, becomes, rule, host)
-            said = len(w.browser.of(protocol.Heard))
-            w.browser.speak(QUESTION_MS)
-            await w.browser.until_turns(2)
-            # Speech to text that was refused for good is not asked again: every turn is answered with the request to repeat.
-            lasting = rule["stage"] == "stt" and (
-                rule["fault"] == "html" or {rule.get("status"), rule.get("code")} & FATAL
-            )
-            heard = w.browser.of(protocol.Heard)[said:]
-            assert len(heard) == 1
-            assert re.fullmatch(SAID[AGAIN if lasting else ANSWERED], heard[0].text)
-            assert w.browser.closed is None
-
-    run()
-
-
-def first(w, becomes, stage):
-    """What the first turn came to."""
-    (turn,) = w.browser.of(protocol.TurnDone)
-    heard = [message.text for message in w.browser.of(protocol.Heard)]
-    ends = {ANSWERED: "completed", AGAIN: "completed", NOTHING: "discarded", ENDED: turn.outcome}
-    assert turn.outcome == ends.get(becomes, "failed")
-    if becomes == CUT:
-        assert ANSWER.startswith(heard[0])
-        assert 0 < len(heard[0]) < len(ANSWER)
-    elif becomes in SAID:
-        assert len(heard) == 1
-        assert re.fullmatch(SAID[becomes], heard[0])
-    else:
-        assert heard == []
-
-
-def told(w, becomes, rule, host):
-    """Notices name the stage, the host and the cause, in words; there is one where the user did not get the answer."""
-    stage = rule["stage"]
-    notices = [notice for notice in w.browser.of(protocol.Notice) if notice.code != "no_voice"]
-    assert {notice.code for notice in notices} <= {f"{stage}_failed"}
-    for notice in notices:
-        assert not re.search(r"\w(Error|Exception)\b", notice.message), notice
-    if becomes in {APOLOGY, CUT, SILENT} or (becomes == AGAIN and notices):
-        sentence = notices[0].message
-        assert sentence.startswith(NAMES[stage])
-        assert f" {host}" in sentence
-        assert sentence.endswith(".")
-        assert len({notice.message for notice in notices}) == 1
-    assert w.browser.of(protocol.Error) == []
+    through(rule, becomes, monkeypatch, speculate=False, llm_api="chat", tts_api="speech")
