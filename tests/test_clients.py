@@ -19,7 +19,8 @@ from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
 HELLO = [{"role": "user", "content": "hello"}]
 MODELS = {"object": "list", "data": [{"id": "m"}]}
 CHUNK = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
-STREAM = Answer(CHUNK + b"data: [DONE]\n\n", content_type="text/event-stream")
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+STREAM = Answer(CHUNK + END, content_type="text/event-stream")
 ENDLESS = Answer(CHUNK, content_type="text/event-stream", stays=True)
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

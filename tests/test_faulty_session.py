@@ -48,6 +48,8 @@ STT = [
     row("stt", NOTHING, "transcript", event_nth=1),
     row("stt", ANSWERED, "failed_transcript", event_nth=1),
     *(row("stt", ANSWERED, "garbage", after_events=events) for events in (0, 2, 3)),
+    row("stt", ANSWERED, "garbage", after_events=3, text="[]"),
+    row("stt", ANSWERED, "garbage", after_events=3, text='{"type": "error", "error": "no"}'),
 ]
 LLM = [
     *(row("llm", ANSWERED, "refuse", status=status) for status in (429, 500, 503)),
@@ -71,6 +73,9 @@ LLM = [
     row("llm", CUT, "error", after_events=9),
     row("llm", ANSWERED, "garbage"),
     row("llm", APOLOGY, "garbage", after_events=3),
+    row("llm", APOLOGY, "garbage", after_events=3, text="[]"),
+    row("llm", APOLOGY, "truncate", after_events=3),
+    row("llm", CUT, "truncate", after_events=9),
     row("llm", ANSWERED, "missing", event="[[]DONE]"),
     row("llm", ANSWERED, "duplicate", event="[[]DONE]"),
     row("llm", ANSWERED, "odd_chunks"),
@@ -91,6 +96,7 @@ TTS = [
     row("tts", ANSWERED, "stall", after_bytes=4_801, for_ms=700),
     row("tts", CUT, "error", after_events=2),
     row("tts", ANSWERED, "garbage"),
+    row("tts", ANSWERED, "truncate"),
     row("tts", ANSWERED, "wav_header"),
     row("tts", ANSWERED, "odd_chunks"),
     row("tts", ANSWERED, "slow", bytes_per_s=60_000),
@@ -100,8 +106,6 @@ TTS = [
 
 SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
 NO_HOST = "the session's own deadlines name no host"
-ATTRIBUTE = "a word of the program is told as the cause"
-NO_END = "a stream that ends without a finish_reason passes for a whole answer"
 DEFECTS = [
     defect("one lost handshake ends speech to text for good", "stt", ANSWERED, "drop"),
     defect(SILENCE, "stt", ENDED, "stall", after_events=3),
@@ -110,16 +114,10 @@ DEFECTS = [
     defect(
         "what a second commit is told ends the first one's item", "stt", ANSWERED, "duplicate", event="*.commit", **UP
     ),
-    defect(ATTRIBUTE, "stt", ANSWERED, "garbage", after_events=3, text="[]"),
-    defect(ATTRIBUTE, "stt", ANSWERED, "garbage", after_events=3, text='{"type": "error", "error": "no"}'),
-    defect(ATTRIBUTE, "llm", APOLOGY, "garbage", after_events=3, text="[]"),
-    defect(NO_END, "llm", APOLOGY, "truncate", after_events=3),
-    defect(NO_END, "llm", CUT, "truncate", after_events=9),
     defect(NO_HOST, "llm", APOLOGY, "stall", after_events=3),
     defect(NO_HOST, "llm", CUT, "stall", after_events=8),
     defect(NO_HOST, "llm", APOLOGY, "truncate"),
     defect(NO_HOST, "tts", CUT, "stall", after_events=3),
-    defect("a phrase without a sample is left out in silence", "tts", ANSWERED, "truncate"),
 ]
 
 

@@ -311,6 +311,32 @@ def test_responses_that_break_off(events, code, retryable):
     run()
 
 
+@pytest.mark.parametrize(
+    ("events", "code"),
+    [([], "broken_off"), ([{"choices": []}], "broken_off"), ([[]], "unreadable"), ([{"choices": ["x"]}], "unreadable")],
+)
+def test_chat_that_breaks_off(events, code):
+    """An answer that stops before it is said to be whole has broken off, and one that makes no sense cannot be read."""
+
+    @virtual_time
+    async def run():
+        async with model(Service([chunk({"content": "It"}), *events]), "chat") as llm:
+            with pytest.raises(StageError, match=r"^The language model at 127\.0\.0\.1:\d+ ") as error:
+                await answered(llm)
+            assert (error.value.code, error.value.retryable) == (code, True)
+
+    run()
+
+
+@virtual_time
+async def test_a_server_without_reasons():
+    """A server that never says why an answer ended tells by its usage that it has."""
+    async with model(
+        Service([chunk({"content": "It"}), {"choices": [], "usage": {}}, {"usage": USAGE["chat"]}]), "chat"
+    ) as llm:
+        assert [delta.text for delta in await answered(llm)] == ["It", ""]
+
+
 @virtual_time
 async def test_a_body_without_an_end():
     """After a response's last event nothing is waited for but the connection's sake, and that not long."""

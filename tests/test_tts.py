@@ -75,6 +75,8 @@ async def spoken(tts, text="One."):
         ({"tts_model": "gpt-4o-mini-tts", "tts_instructions": "Whisper."}, {"instructions": "Whisper."}),
         ({"tts_model": "kokoro", "tts_instructions": "Whisper."}, {"instructions": "Whisper."}),
         ({"tts_words": "on"}, {"stream_format": "sse"}),
+        ({"tts_voice": "voice_1234"}, {"voice": {"id": "voice_1234"}}),
+        ({"tts_model": "kokoro", "tts_voice": "voice_1234"}, {"voice": "voice_1234"}),
     ],
 )
 def test_what_is_asked_over_http(settings, sent):
@@ -109,6 +111,17 @@ async def test_usage_over_http():
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
     async with speech(body, tts_words="on") as (tts, _):
         assert (await spoken(tts))[1:] == [bytes(3), Usage({"tts_input_tokens": 3, "tts_output_tokens": 40})]
+
+
+@virtual_time
+async def test_words_without_a_sound():
+    """An answer without audio is a failure that may be tried again; only where there is nothing to say it is none."""
+    for body, kind in ((b"", "audio/pcm"), (b'data: {"type": "speech.audio.done"}\n\n', "text/event-stream")):
+        async with speech(body, kind) as (tts, _):
+            with pytest.raises(StageError, match=r"^Text to speech at 127\.0\.0\.1:\d+ gave no sound") as error:
+                await spoken(tts)
+            assert error.value.retryable
+            assert await spoken(tts, "...") == []
 
 
 @virtual_time

@@ -162,7 +162,7 @@ async def test_what_a_session_and_a_phrase_ask():
     """The session detects no turns; each phrase stands outside its conversation, and is to be read, not answered."""
     server = ReadingServer(nothing)
     server.on_event = server.read
-    chosen = {"tts_instructions": "Whisper.", "tts_speed": 2.0, "tts_voice": "cedar", "tts_words": "on"}
+    chosen = {"tts_instructions": "Whisper.", "tts_speed": 2.0, "tts_voice": "voice_1234", "tts_words": "on"}
     async with reading(server, **chosen) as (tts, _):
         await heard(tts, "What time is it?")
         (line,) = server.lines
@@ -172,7 +172,7 @@ async def test_what_a_session_and_a_phrase_ask():
             "type": "realtime", "output_modalities": ["audio"], "instructions": f"{READ}\nWhisper.",
             "audio": {
                 "input": {"turn_detection": None},
-                "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "cedar", "speed": 1.5},
+                "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": {"id": "voice_1234"}, "speed": 1.5},
             },
         }  # fmt: skip
         assert READ.startswith("Read the user's text aloud verbatim")
@@ -307,6 +307,24 @@ def test_responses_that_end_badly(status, fields, code, retryable):
             assert len(pool) == 1
 
     run()
+
+
+@virtual_time
+async def test_words_without_a_sound():
+    """A response that is completed without audio has not read its phrase; without words there is none to read."""
+    held = Held()
+    async with reading(held.server) as (tts, _):
+        for text in ("a", "..."):
+            (task,) = await held.asked(tts, text)
+            line = held.lines[text]
+            await line.created(f"resp_{text}", held.keys[text])
+            await line.done(f"resp_{text}")
+            if text == "a":
+                with pytest.raises(StageError, match="gave no sound") as error:
+                    await task
+                assert error.value.retryable
+            else:
+                assert await task == []
 
 
 @virtual_time

@@ -259,9 +259,8 @@ def _told(stage: Stage, who: str, model: str, error: BaseException) -> StageErro
 
     if isinstance(error, openai.APIConnectionError | httpx2.NetworkError):
         return StageError(stage, "connection", f"{who} cannot be reached.", retryable=True)
-    if isinstance(
-        error, openai.APIResponseValidationError | httpx2.DecodingError | ValueError | LookupError | TypeError
-    ):
+    unreadable = (ValueError, LookupError, TypeError, AttributeError)  # in reading what is no answer of the API's shape
+    if isinstance(error, (openai.APIResponseValidationError, httpx2.DecodingError, *unreadable)):
         return _unreadable(stage, who)
     if isinstance(error, openai.APIError):
         code, _ = _told_by(error)

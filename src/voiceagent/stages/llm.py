@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from voiceagent.settings import Settings
-from voiceagent.stages.clients import Clients
+from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.parameters import ModelParameters, acquired, counts
-from voiceagent.stages.ports import Delta, ToolCall
+from voiceagent.stages.ports import Delta, StageError, ToolCall
 
 CUT = {"length": "llm_cut", "content_filter": "llm_filtered"}
 """How the record calls an answer that ended before its end."""
@@ -49,7 +49,7 @@ class ChatModel:
 
     async def _deltas(self, stream: Any) -> AsyncIterator[Delta]:
         calls: dict[int, dict[str, str]] = {}
-        came = acquired(stream.response)  # until it is told
+        came, ended = acquired(stream.response), False  # until it is told
         try:
             async for chunk in stream:
                 for choice in chunk.get("choices") or ():
@@ -58,12 +58,16 @@ class ChatModel:
                     if text := delta.get("content") or delta.get("refusal"):
                         yield Delta(text, acquired=came)
                         came = None
+                    ended = ended or bool(choice.get("finish_reason"))
                     if cut := CUT.get(choice.get("finish_reason") or ""):
                         yield Delta(usage={cut: 1})
                 if chunk.get("usage"):
+                    ended = True
                     yield Delta(usage=_usage(chunk["usage"]))
         except Exception as error:
             raise self._clients.explain("llm", error) from error
+        if not ended:
+            raise unended(self._clients)
         if calls:
             told = tuple(ToolCall(c["id"], c["name"], c["arguments"] or "{}") for _, c in sorted(calls.items()))
             yield Delta(calls=told, acquired=came)
@@ -79,6 +83,12 @@ async def opened(clients: Clients, path: str, body: Mapping[str, Any]) -> Any:
         )
     except Exception as error:
         raise clients.explain("llm", error) from error
+
+
+def unended(clients: Clients) -> StageError:
+    """Return the failure of an answer that stopped, however neatly, before it said that this was all."""
+    sentence = f"{NAMES['llm']} at {clients.endpoints['llm'].host} broke off its answer."
+    return StageError("llm", "broken_off", sentence, retryable=True)
 
 
 def _collect(calls: dict[int, dict[str, str]], pieces: Sequence[Mapping[str, Any]]) -> None:

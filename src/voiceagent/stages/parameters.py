@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from voiceagent.events import Stage
 from voiceagent.models import Capabilities, capabilities
 from voiceagent.settings import Settings
-from voiceagent.stages.ports import Acquired
+from voiceagent.stages.clients import NAMES
+from voiceagent.stages.ports import Acquired, StageError
 
 UNSET = "unset"
 """As a setting: a parameter is not sent, whatever the class would be sent otherwise."""
@@ -45,6 +47,18 @@ class ModelParameters:
 
 def _chosen(set_: str | None, fastest: str | None) -> str | None:
     return None if set_ == UNSET else set_ or fastest
+
+
+def voice(settings: Settings) -> str | dict[str, str]:
+    """Return the voice as it is sent: a name, or, to the service's own models, the id of a voice that somebody made."""
+    name = settings.tts_voice
+    made = name.startswith("voice_") and capabilities(settings.tts_model, "tts").known
+    return {"id": name} if made else name
+
+
+def silent(stage: Stage, host: str) -> StageError:
+    """Return the failure of speech that ended without a sound, though there were words to say."""
+    return StageError(stage, "no_audio", f"{NAMES[stage]} at {host} gave no sound.", retryable=True)
 
 
 def acquired(response: Any) -> Acquired | None:

@@ -10,7 +10,7 @@ from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES
 from voiceagent.stages.codes import Verdict, verdict
 from voiceagent.stages.drift import drift
-from voiceagent.stages.parameters import counts
+from voiceagent.stages.parameters import counts, silent, voice
 from voiceagent.stages.ports import Acquired, SpeechPart, StageError, Usage
 
 MAX_PARTS = 2_048
@@ -25,7 +25,7 @@ READ = (
 
 def session_config(settings: Settings) -> dict[str, Any]:
     """Return the ``session`` of reading aloud. A Realtime voice speaks up to half as fast again as it would."""
-    output: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": RATE_HZ}, "voice": settings.tts_voice}
+    output: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": RATE_HZ}, "voice": voice(settings)}
     if settings.tts_speed is not None:
         output["speed"] = min(settings.tts_speed, MAX_SPEED)
     return {
@@ -70,6 +70,7 @@ class Reading:
         self.left = False  # nobody takes it any more
         self.over = False  # its last part is in the queue
         self._host = host
+        self._sounds = False
         self._said: list[str] = []
         self._parts: asyncio.Queue[SpeechPart | StageError | None] = asyncio.Queue(maxsize=MAX_PARTS)
 
@@ -97,6 +98,7 @@ class Reading:
         """Take in an event of its response."""
         match event["type"]:
             case "response.output_audio.delta":
+                self._sounds = True
                 self._put(base64.b64decode(event["delta"]))
             case "response.output_audio.words":
                 for word in event["words"]:
@@ -124,6 +126,9 @@ class Reading:
             code = str(error.get("code") or error.get("type") or details.get("reason") or status)
             sentence = f"{NAMES['tts']} at {self._host} broke off its answer ({code[:60]})."
             self._put(StageError("tts", code, sentence, retryable=verdict(code) is not Verdict.FATAL))
+            return
+        if not self._sounds and any(character.isalnum() for character in self.text):
+            self._put(silent("tts", self._host))
             return
         usage = response.get("usage") or {}
         cost = counts(tts_input_tokens=usage.get("input_tokens"), tts_output_tokens=usage.get("output_tokens"))

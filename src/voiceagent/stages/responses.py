@@ -8,7 +8,7 @@ from typing import Any
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import Verdict, verdict
-from voiceagent.stages.llm import opened
+from voiceagent.stages.llm import opened, unended
 from voiceagent.stages.parameters import ModelParameters, acquired, counts
 from voiceagent.stages.ports import Delta, StageError, ToolCall
 
@@ -71,8 +71,7 @@ class ResponsesModel:
                         return
         except Exception as error:
             raise self._clients.explain("llm", error) from error
-        sentence = f"{NAMES['llm']} at {self._host} broke off its answer."
-        raise StageError("llm", "broken_off", sentence, retryable=True)
+        raise unended(self._clients)
 
     def _delta(self, event: Mapping[str, Any]) -> Delta:
         """What an event brings; nothing if it is not known here. Raises `StageError` where it is a failure."""

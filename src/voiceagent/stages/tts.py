@@ -11,7 +11,7 @@ from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import Clients
 from voiceagent.stages.codes import Verdict, verdict
-from voiceagent.stages.parameters import acquired, counts
+from voiceagent.stages.parameters import acquired, counts, silent, voice
 from voiceagent.stages.ports import SpeechPart, StageError, Usage
 
 
@@ -21,7 +21,7 @@ class SpeechModel:
     def __init__(self, clients: Clients, settings: Settings) -> None:
         self._clients = clients
         self._options: dict[str, Any] = {
-            "model": settings.tts_model, "voice": settings.tts_voice, "response_format": "pcm",
+            "model": settings.tts_model, "voice": voice(settings), "response_format": "pcm",
         }  # fmt: skip
         if settings.tts_instructions and "instructions" in capabilities(settings.tts_model, "tts").takes:
             self._options["instructions"] = settings.tts_instructions
@@ -41,13 +41,16 @@ class SpeechModel:
         try:
             # A service that knows no events answers with audio all the same.
             events = response.headers.get("content-type", "").startswith("text/event-stream")
-            yield self._told(response, self._events(response) if events else response.iter_bytes())
+            parts = self._events(response) if events else response.iter_bytes()
+            yield self._told(response, parts, has_words=any(character.isalnum() for character in text))
         finally:
             await request.__aexit__(None, None, None)
 
-    async def _told(self, response: Any, parts: AsyncIterator[SpeechPart]) -> AsyncIterator[SpeechPart]:
-        """The parts, with the connection before the first."""
-        came = acquired(response.http_response)
+    async def _told(
+        self, response: Any, parts: AsyncIterator[SpeechPart], *, has_words: bool
+    ) -> AsyncIterator[SpeechPart]:
+        """The parts, with the connection before the first. Raises `StageError`, also where words make no sound."""
+        came, sounds = acquired(response.http_response), False
         try:
             async for part in parts:
                 if not part:  # no bytes
@@ -55,9 +58,12 @@ class SpeechModel:
                 if came is not None:
                     yield came
                     came = None
+                sounds = sounds or isinstance(part, bytes)
                 yield part
         except Exception as error:
             raise self._clients.explain("tts", error) from error
+        if has_words and not sounds:
+            raise silent("tts", self._clients.endpoints["tts"].host)
 
     async def _events(self, response: Any) -> AsyncIterator[SpeechPart]:
         rest = b""
