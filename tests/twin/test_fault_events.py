@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.twin.faulty import DONE, ORDER, UPDATE, faulty, kinds, say, take
+from tests.twin.faulty import DONE, MESSAGES, ORDER, UPDATE, faulty, kinds, say, take
 from tests.virtual import virtual_time
 from voiceagent.twin.fault_events import WAV_HEADER
 
@@ -52,6 +52,7 @@ async def test_completed_before_committed():
     async with faulty(rule) as twin, twin.session() as ws:
         await say(ws)
         assert kinds(await take(ws, 5)) == [*ORDER[1:], ORDER[0]]
+        assert twin.plan.log[0].detail == {"event": ORDER[0], "behind": "conversation.item." + ORDER[4]}
 
 
 @virtual_time
@@ -63,8 +64,10 @@ async def test_a_swap_without_a_second():
         assert kinds(await take(ws, 5)) == ORDER
         assert twin.now_ms - before_ms == 50 + 900
         assert [done.detail["behind"] for done in twin.plan.of("swap")] == [None]
-    async with faulty({"fault": "swap", "event": "*chunk", "event_nth": 1, "behind": "never"}) as twin:
-        assert await twin.chat() == "Hello to you."
+    async with faulty({"fault": "swap", "event": "*chunk", "event_nth": 2, "behind": "never"}) as twin:
+        body = {"model": "m", "messages": MESSAGES, "stream": True}
+        text = (await twin.http.post(twin.server.base_url + "/chat/completions", json=body)).text
+        assert text.index("[DONE]") < text.index('"Hello "')
 
 
 @virtual_time

@@ -16,7 +16,7 @@ from tests.virtual import virtual_time
 from voiceagent.cli import main
 from voiceagent.reference import with_faults
 from voiceagent.twin.fault_rules import RULES, name_of
-from voiceagent.twin.faults import BadFaults, FaultPlan
+from voiceagent.twin.faults import MAX_HEADERS, MAX_TEXT_CHARS, BadFaults, FaultPlan
 
 
 # ------------------------------------------------------------------------------------------ which, and by whom
@@ -68,6 +68,30 @@ async def test_a_header():
                         await ws.recv()
                 assert closed.value.rcvd.code == 4001
         assert [done.rule for done in twin.plan.log] == ["header rule 1"] * 4
+
+
+@virtual_time
+async def test_a_headers_counts():
+    """They begin anew with another note, after the plan was replaced, and when too many others came between."""
+    async with faulty() as twin:
+        url = twin.server.base_url + "/models"
+
+        async def status(**fields):
+            header = {"x-voiceagent-faults": json.dumps({"fault": "refuse", "nth": 1, **fields})}
+            return (await twin.http.get(url, headers=header)).status_code
+
+        assert [await status(), await status(), await status(note="b")] == [500, 200, 500]
+        await twin.http.delete(twin.root + "/faults")
+        assert [await status(), await status()] == [500, 200]
+        for number in range(MAX_HEADERS - 1):
+            twin.plan.strikes(None, "/", json.dumps({"fault": "html", "note": str(number)}))
+        assert await status() == 200
+        for number in range(MAX_HEADERS - 1):  # others than before: this one was used last
+            twin.plan.strikes(None, "/", json.dumps({"fault": "html", "note": f"b {number}"}))
+        assert await status() == 200
+        for number in range(MAX_HEADERS):
+            twin.plan.strikes(None, "/", json.dumps({"fault": "html", "note": f"c {number}"}))
+        assert await status() == 500
 
 
 @virtual_time
@@ -153,7 +177,7 @@ async def test_the_plan_at_run_time():
         assert shown["rules"] == [{"fault": "refuse", "status": 429}]
         assert shown["counts"] == {"refuse": 1}
         assert [(done["rule"], done["path"]) for done in shown["log"]] == [("rule 1", "/v1/chat/completions")]
-        for bad in (b"{", b'{"fault": "x"}'):
+        for bad in (b"{", b'{"fault": "x"}', b'{"fault": "html", "body": "' + b"x" * MAX_TEXT_CHARS + b'"}'):
             answer = await twin.http.post(faults, content=bad)
             assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_faults")
         assert (await twin.http.get(faults)).json() == shown
@@ -249,6 +273,9 @@ def test_a_plan_of_a_file(tmp_path):
     assert [rule.fault for rule in FaultPlan.load(path).rules] == ["drop", "delay"]
     path.write_text("[")
     with pytest.raises(BadFaults, match="faults.json cannot be used: it is no JSON"):
+        FaultPlan.load(path)
+    path.write_text(" " * (MAX_TEXT_CHARS + 1))
+    with pytest.raises(BadFaults, match="faults.json cannot be used: it is too long"):
         FaultPlan.load(path)
     with pytest.raises(BadFaults, match="cannot be read"):
         FaultPlan.load(tmp_path / "none.json")

@@ -136,6 +136,18 @@ async def test_delay_of_events():
 
 
 @virtual_time
+async def test_jitter_keeps_the_order():
+    """However late each event is, none overtakes another."""
+    rule = {"fault": "delay", "jitter_ms": 900, "each": True, "seed": 4}
+    async with faulty(rule) as twin, twin.session() as ws:
+        for _ in range(3):
+            await say(ws)
+            assert kinds(await take(ws, 5)) == ORDER
+        late_ms = [done.detail["ms"] for done in twin.plan.log]
+        assert sorted(late_ms) != late_ms
+
+
+@virtual_time
 async def test_delay_of_what_the_client_sends():
     """The way up may be long as well."""
     rule = {"fault": "delay", "delay_ms": 400, "direction": "up", "event": "*.commit"}
@@ -178,6 +190,36 @@ async def test_stall_for_a_while():
 
 
 @virtual_time
+async def test_stall_before_and_after():
+    """A hiccup before the answer happens once; one after the last event keeps the end back; by the clock, the headers."""
+    async with faulty({"fault": "stall", "for_ms": 300}) as twin:
+        before_ms = twin.now_ms
+        assert await twin.chat() == "Hello to you."
+        assert twin.now_ms - before_ms == 300 + 120
+        assert twin.plan.counts == {"stall": 1}
+    async with faulty({"fault": "stall", "stage": "tts", "after_events": 3, "for_ms": 300}) as twin:
+        before_ms = twin.now_ms
+        assert [ms - before_ms for ms, _ in await twin.speech("hello")] == [80, 80, 80]
+        assert twin.now_ms - before_ms == 80 + 300
+    async with faulty({"fault": "stall", "after_ms": 50}) as twin:
+        with pytest.raises(openai.APITimeoutError):
+            await twin.client.chat.completions.create(model="m", messages=MESSAGES, stream=True, timeout=1)
+
+
+@virtual_time
+async def test_a_place_right_after_the_headers():
+    """`after_events: 0` lets the headers out, and nothing more."""
+    async with faulty({"fault": "drop", "after_events": 0}) as twin:
+        async with twin.http.stream("GET", twin.server.base_url + "/models") as answer:
+            assert answer.status_code == 200
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await answer.aread()
+        async with twin.socket() as ws:
+            with pytest.raises(ConnectionClosed):
+                await ws.recv()
+
+
+@virtual_time
 async def test_a_stalled_socket():
     """A WebSocket falls silent both ways and stays open."""
     rules = [{"fault": "stall", "after_ms": 1_000, "direction": way} for way in ("down", "up")]
@@ -206,7 +248,7 @@ async def test_slow():
 
 # ------------------------------------------------------------------------------------------ ends
 @pytest.mark.parametrize("reset", [False, True])
-def test_drop_of_a_request(reset):
+def test_drop_of_a_request(reset, caplog):
     """The connection ends before the answer, at a byte, and after an event; there is no goodbye."""
 
     @virtual_time
@@ -235,6 +277,7 @@ def test_drop_of_a_request(reset):
             assert twin.plan.counts == {"drop": 3}
 
     run()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(

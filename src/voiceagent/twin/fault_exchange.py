@@ -203,7 +203,7 @@ class HttpExchange(Exchange):
 
     def _error_block(self, rule: rules.Error) -> bytes:
         """An error as the endpoint has it: responses know an event for it, completions do not."""
-        if self._scope["path"].rstrip("/").endswith("/responses"):
+        if self._scope["path"].endswith("/responses"):
             event = {"type": "error", "code": rule.code, "message": rule.message, "param": None}
             return sse_block({**event, "sequence_number": self._events}, named=True)
         return sse_block(error_body(rule.message, kind=rule.type, code=rule.code))

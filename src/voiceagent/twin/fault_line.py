@@ -45,7 +45,7 @@ class Line:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._last_due_s = self._free_s = self._silent_until_s = 0.0
+        self._free_s = self._silent_until_s = 0.0
         self._heard_s = self._clock()
         self._bytes = 0
 
@@ -69,8 +69,7 @@ class Line:
                 by_s = (rule.delay_ms + one.dice.uniform(0, rule.jitter_ms)) / 1000
                 due_s += by_s
                 one.done_to({"ms": round(by_s * 1000, 3), "event": item.kind})
-        self._last_due_s = max(due_s, self._last_due_s)  # a line keeps the order
-        self._waiting.append((self._last_due_s, item))
+        self._waiting.append((due_s, item))  # a line keeps the order: none overtakes one that is later
         self._wake.set()
 
     def heard(self) -> None:

@@ -36,7 +36,7 @@ def stage_of(scope: MutableMapping[str, Any]) -> str | None:
     if scope["type"] == "websocket" and path == "/v1/realtime":
         query = parse_qs(scope["query_string"].decode("latin-1"))
         return "stt" if query.get("intent") == ["transcription"] else "realtime"
-    return STAGES.get(path.rstrip("/"))
+    return STAGES.get(path)
 
 
 class FaultMiddleware:
@@ -172,7 +172,7 @@ async def _whole(receive: Receive) -> bytes:
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return bytes(body)
         if len(body) > MAX_TEXT_CHARS:
             raise BadFaults("it is too long")
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return bytes(body)
