@@ -191,7 +191,7 @@ class Line:
     def _take_time(self, data: str | bytes) -> None:
         """Let the line be busy as long as these bytes take."""
         for one in self._rates:
-            self._free_s = max(self._free_s, self._clock()) + Item("", data).size / one.rule.bytes_per_s
+            self._free_s = max(self._free_s, self._clock() + Item("", data).size / one.rule.bytes_per_s)
             if not one.done:
                 one.done = True
                 one.done_to()
