@@ -229,6 +229,22 @@ def test_responses_are_told_apart(told):
 
 
 @virtual_time
+async def test_a_second_response():
+    """A response too many, to the same phrase or to none, is cancelled and not heard."""
+    held = Held()
+    async with reading(held.server) as (tts, _):
+        (task,) = await held.asked(tts, "a")
+        line = held.lines["a"]
+        for response_id, utt in (("resp_a", held.keys["a"]), ("resp_b", held.keys["a"]), ("resp_c", "utt_0")):
+            await line.created(response_id, utt)
+            await line.audio(response_id, response_id.encode() * 2)
+        await line.done("resp_a")
+        assert audio_of(await task) == b"resp_a" * 2
+        await asyncio.sleep(0.01)
+        assert [event["response_id"] for event in line.of("response.cancel")] == ["resp_b", "resp_c"]
+
+
+@virtual_time
 async def test_a_phrase_left_before_its_response():
     """It is cancelled as soon as it is known by which id, and what comes of it goes nowhere."""
     held = Held()
@@ -241,9 +257,7 @@ async def test_a_phrase_left_before_its_response():
         await line.created("resp_a", held.keys["a"])
         await asyncio.sleep(0.01)
         assert [event["response_id"] for event in line.of("response.cancel")] == ["resp_a"]
-        await line.send(
-            type="error", error={"code": "response_cancel_not_active", "event_id": f"cancel_{held.keys['a']}"}
-        )
+        await line.send(type="error", error={"code": "response_cancel_not_active", "event_id": "cancel_resp_a"})
         await line.done("resp_a", "cancelled")
         held.server.on_event = held.server.read
         assert audio_of(await heard(tts, "b")) == FRAME

@@ -182,6 +182,25 @@ async def test_a_socket_that_is_silent():
 
 
 @virtual_time
+async def test_a_socket_that_falls_silent():
+    """So it is where a phrase had begun; one that is left while its audio comes costs no session."""
+    stopped = Stopped()
+    async with reading(stopped.server) as (tts, pool):
+        await pool.warm()
+        for number, wait_s in enumerate((SILENT_S - 0.1, SILENT_S)):
+            async with tts.speak("x") as parts, aclosing(parts):
+                await asyncio.sleep(0.01)
+                line, event = stopped.waiting[-1]
+                await line.created(f"resp_{number}", event["event_id"])
+                await line.audio(f"resp_{number}", FRAME)
+                assert [await anext(parts), await anext(parts)] == [Acquired(0, reused=True), FRAME]
+                await asyncio.sleep(wait_s)
+            await asyncio.sleep(0.1)
+            assert line.gone.is_set() is (wait_s >= SILENT_S)
+        assert [event["response_id"] for event in line.of("response.cancel")] == ["resp_0"]
+
+
+@virtual_time
 async def test_a_socket_that_tells_of_others():
     """A phrase that is not answered says nothing of a socket on which another one is being read: the session stays."""
     stopped = Stopped()

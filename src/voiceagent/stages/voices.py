@@ -24,7 +24,7 @@ MAX_WAITING = 256
 """Events that may wait to be sent on one socket."""
 MAX_LEFT = 64
 SILENT_S = 2.0
-"""A socket that answered a request with nothing at all for so long is taken for dead once that request is given up."""
+"""A socket that has brought nothing at all for so long is taken for dead once the phrase that waits for it is given up."""
 
 
 class _Renewed(Exception):  # noqa: N818 - nothing went wrong
@@ -92,18 +92,16 @@ class VoiceSession:
         reading.left = True
         if not reading.asked_s:
             self._readings.pop(reading.key, None)
-        elif reading.response_id is not None:
-            self._cancel(reading)
         elif self._clock() - max(reading.asked_s, self._heard_s) >= SILENT_S:
             self._give_up()
+        elif reading.response_id is not None:
+            self._cancel(reading.response_id)
         left = [other for other in self._readings.values() if other.left]
         for other in left[:-MAX_LEFT]:
             self._forget(other)
 
-    def _cancel(self, reading: Reading) -> None:
-        self._send({
-            "type": "response.cancel", "event_id": f"cancel_{reading.key}", "response_id": reading.response_id,
-        })  # fmt: skip
+    def _cancel(self, response_id: str) -> None:
+        self._send({"type": "response.cancel", "event_id": f"cancel_{response_id}", "response_id": response_id})
 
     def _send(self, event: Mapping[str, Any]) -> None:
         if self._waiting.full():  # nothing has gone out for long: the socket is as good as lost
@@ -186,19 +184,21 @@ class VoiceSession:
             if kind == "response.done":
                 self._forget(reading)
             elif was_wanted and reading.over:  # it failed on our side, and the service does not know
-                self._cancel(reading)
+                self._cancel(str(response_id))
 
     def _created(self, response: Mapping[str, Any]) -> None:
         key = (response.get("metadata") or {}).get("utt")
         # A server that does not give metadata back begins in the order in which it was asked.
         first = next((one for one in self._readings.values() if one.asked_s and one.response_id is None), None)
         reading = self._readings.get(str(key)) if key is not None else first
-        if reading is None:
+        response_id = str(response["id"])
+        if reading is None or reading.response_id is not None:  # nobody asked for it, or it is a second one
+            self._cancel(response_id)
             return
-        reading.response_id = str(response["id"])
-        self._by_response[reading.response_id] = reading
+        reading.response_id = response_id
+        self._by_response[response_id] = reading
         if not reading.wanted:
-            self._cancel(reading)
+            self._cancel(response_id)
 
     def _error(self, error: Mapping[str, Any]) -> None:
         """An error of a request fails its phrase; any other that is not benign ends the session."""
