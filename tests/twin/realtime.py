@@ -18,6 +18,23 @@ MODEL = "gpt-realtime-2.1-mini"
 EVENTS = TypeAdapter(RealtimeServerEvent)
 OWN_EVENTS = {"response.output_audio.words"}
 MS = 24 * 2  # bytes
+MESSAGE = [
+    "response.created",
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.content_part.added",
+    "response.output_audio_transcript.delta",
+    "response.output_audio.delta",
+    "response.output_audio.done",
+    "response.output_audio_transcript.done",
+    "response.content_part.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.done",
+    "rate_limits.updated",
+]
+BESIDE = [kind for kind in MESSAGE if not kind.startswith("conversation")]
+"""The types of an answer's events, in the conversation and beside it."""
 
 
 class Loud:

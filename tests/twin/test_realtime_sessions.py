@@ -213,6 +213,20 @@ def test_a_session_has_an_end(busy, monkeypatch):
     run()
 
 
+@virtual_time
+async def test_a_client_that_leaves():
+    """What it was saying, and what of it is still being transcribed, is dropped."""
+    engines = ScriptedEngines(Script(stt_stall={1}))
+    async with talking(engines=engines) as talk:
+        await talk.hear(silence(200))
+        await talk.send("input_audio_buffer.commit")
+        await talk.take(3)
+        await talk.hear(silence(200))
+        await asyncio.sleep(0.1)
+        assert engines.of("stt_cancelled") == []
+    assert [entry.detail for entry in engines.of("stt_cancelled")] == [1]
+
+
 def test_a_client_that_does_not_read(monkeypatch):
     """Audio waits for it; when even what cannot wait finds no room, the connection is given up."""
     monkeypatch.setattr(wire, "MAX_WAITING", 40)
@@ -227,6 +241,7 @@ def test_a_client_that_does_not_read(monkeypatch):
                 await talk.send("response.create")
                 await asyncio.sleep(5)
                 assert len(engines.of("tts_request")) < 500
+                assert engines.of("llm_cancelled") == []
                 for _ in range(100):
                     await talk.send("input_audio_buffer.clear")
                 await asyncio.sleep(5)

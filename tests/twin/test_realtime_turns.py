@@ -313,6 +313,7 @@ class Levels:
     def __init__(self, *levels):
         self.levels = list(levels)
         self.asked = 0
+        self.resets = 0
 
     def probability(self, window):
         self.asked += 1
@@ -320,7 +321,7 @@ class Levels:
         return self.levels.pop(0)
 
     def reset(self):
-        pass
+        self.resets += 1
 
 
 def test_detection_by_the_numbers():
@@ -335,14 +336,14 @@ def test_detection_by_the_numbers():
 
 
 def test_the_judge_is_spared():
-    """A quiet window is nobody's speech; after it the judge hears first what came before."""
+    """A quiet window is nobody's speech; after it the judge forgets what it heard, and hears first what came just before."""
     detector = TurnDetector(SERVER_VAD)
     detector._judge = judge = Levels(0, 1, 1, *[0] * 99)
     quiet, loud = np.zeros(WINDOW, dtype=np.int16), np.full(WINDOW, 9000, dtype=np.int16)
     assert [detector.window(quiet) for _ in range(50)] == [None] * 50
     assert judge.asked == 0
     assert [detector.window(loud) for _ in range(2)] == [None, "started"]
-    assert judge.asked == 3
+    assert (judge.asked, judge.resets) == (3, 1)
     facts = [detector.window(quiet) for _ in range(20)]  # while somebody speaks, silence is judged as well
     assert facts.index("stopped") == 15
     assert judge.asked == 3 + 16
