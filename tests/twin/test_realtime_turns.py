@@ -145,6 +145,8 @@ def test_a_turn_without_words(faults):
             events = await talk.answered()
             told = [kind for kind in kinds(events) if "transcription" in kind]
             assert told == [HEARD[1] if "stt_empty" in faults else HEARD[1].replace("completed", "failed")]
+            errors = [event["error"] for event in events if event["type"].endswith("failed")]
+            assert all(isinstance(value, str) for error in errors for value in error.values())
             assert talk.engines.of("llm_request")[0].detail[-1] == {"role": "user", "content": ""}
             assert events[-2]["response"]["status"] == "completed"
 

@@ -290,7 +290,7 @@ class Hearing:
         except (EngineError, TimeoutError) as error:
             code = error.code if isinstance(error, EngineError) else "engine_failed"
             message = str(error) or "The transcription does not come."
-            failure = {"type": "server_error", "code": code, "message": message, "param": None}
+            failure = {"type": "server_error", "code": code, "message": message}  # clients take no null here
             if model:
                 self._tell("failed", item, {"error": failure})
         except ConnectionDropped:
