@@ -11,6 +11,7 @@ from voiceagent.conversation import Conversation
 from voiceagent.effects import (
     CancelReply,
     CommitItem,
+    DiscardItem,
     Effect,
     FlushReply,
     HoldReply,
@@ -67,6 +68,7 @@ class EpochBook:
     sent: int = 0  # samples
     made: int | None = None
     reported: int = 0  # samples heard, as far as the server was told
+    told: bool = False  # a voice model was told what was heard of it
 
 
 @dataclass(slots=True, eq=False)
@@ -202,7 +204,7 @@ class Books:
                 self.book(epoch).speculative = False
             case OpenItem(turn, number, _, again):
                 self._open_item(turn, number, again=again)
-            case CommitItem(_, number):
+            case CommitItem(_, number) | DiscardItem(_, number):
                 self.items[number].committed = True
             case OpenGate(_, epoch):
                 self.check("gate", self.book(epoch))

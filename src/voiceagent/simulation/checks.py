@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Check = Callable[[Any, Any], str | None]
 
@@ -21,11 +21,14 @@ CHECKS: defaultdict[str, list[Invariant]] = defaultdict(list)
 """The invariants by the occasion on which they are checked."""
 
 
-def on(occasion: str, rule: str) -> Callable[[Check], Check]:
-    """Put a function among the invariants of an occasion."""
+def on(occasion: str, rule: str, *, mode: Literal["cascade", "realtime"] | None = None) -> Callable[[Check], Check]:
+    """Put a function among the invariants of an occasion; `mode`: it holds only there."""
 
     def put(check: Check) -> Check:
-        CHECKS[occasion].append(Invariant(check.__name__, rule, check))
+        def in_its_mode(books: Any, what: Any) -> str | None:
+            return check(books, what) if books.settings.mode == mode else None
+
+        CHECKS[occasion].append(Invariant(check.__name__, rule, check if mode is None else in_its_mode))
         return check
 
     return put

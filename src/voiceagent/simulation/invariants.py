@@ -192,7 +192,7 @@ def all_of_it_was_sent(books: Books, end: protocol.ReplyEnd) -> str | None:
     return None
 
 
-@on("fact", "PEERS 16 and 17: samples made = samples of its phrases")
+@on("fact", "PEERS 16 and 17: samples made = samples of its phrases", mode="cascade")
 def made_of_its_phrases(books: Books, fact: events.Fact) -> str | None:
     """A reply that did not fail is as long as its phrases are."""
     if not isinstance(fact, events.ReplyPhrase | events.ReplyDone):
@@ -244,6 +244,27 @@ def an_empty_reply_is_told(books: Books, fact: events.Fact) -> str | None:
     if book.cancelled or book.filler or books.failed(fact.epoch):
         return None
     return f"epoch {fact.epoch} is empty, and nothing follows"
+
+
+@on("effect", "DESIGN 6: history = heard, the voice model's own too", mode="realtime")
+def the_model_is_told_what_was_heard(books: Books, effect: Any) -> str | None:
+    """A voice model is told what was heard of a reply that was cut, no sample more or less than is known."""
+    if not isinstance(effect, effects.TellHeard):
+        return None
+    book = books.book(effect.epoch)
+    known = book.reported if book.made is None else min(book.reported, book.made)
+    book.told = True
+    return None if effect.samples == known else f"epoch {effect.epoch}: {effect.samples} samples told, {known} heard"
+
+
+@on("start", "DESIGN 6: history = heard, the voice model's own too", mode="realtime")
+def nothing_unheard_is_remembered(books: Books, effect: Any) -> str | None:
+    """Before a voice model is asked again it knows of every reply that was cut off or dropped."""
+    for book in books.epochs.values():
+        cut = book.cancelled and not book.filler and book.epoch != effect.epoch
+        if cut and not book.told and books.book(book.epoch).ready:
+            return f"epoch {book.epoch} was cut, and the model was not told before epoch {effect.epoch}"
+    return None
 
 
 @on("after", "DESIGN: hold, then verdict; PEERS 7")

@@ -16,6 +16,7 @@ from voiceagent.simulation.checks import CHECKS
 from voiceagent.simulation.ears import ScriptedEars
 from voiceagent.simulation.loop import START_US, Stuck, VirtualLoop
 from voiceagent.simulation.script import Timeline
+from voiceagent.simulation.speaker import ScriptedSpeaker
 from voiceagent.simulation.stages import ScriptedModel, ScriptedVoice, stages
 from voiceagent.simulation.telling import Entry
 from voiceagent.states import Leaf
@@ -24,6 +25,8 @@ from voiceagent.tools import Tool
 REGISTERED = (hearing, invariants)  # importing them put their rules into the register
 FRAME_SAMPLES = 2_400  # 100 ms a reply frame, as the protocol allows; the product's own are shorter
 END_S = 1.0
+VOICE_SEEDS = 4
+"""Every so many seeds the sessions of one talk to a voice model."""
 LEAVES = [leaf.value for leaf in Leaf]
 
 
@@ -76,6 +79,9 @@ class World:
     ) -> None:
         self._loop = loop
         self._draw = random.Random(seed)
+        self._given = scene.settings
+        if scene is DRAWN and seed % VOICE_SEEDS == VOICE_SEEDS - 1:
+            self._given = {"mode": "realtime"}
         self._end_us = loop.now_us + round(seconds * 1e6)
         self._outcome = outcome
         self._kept = kept
@@ -107,12 +113,17 @@ class World:
     async def _session(self, before: Ending | None) -> Ending:
         draw, loop = self._draw, self._loop
         seconds = (self._end_us - loop.now_us) / 1e6
-        settings, voice, timeline = draws.settings(draw, self._scene.settings), draws.voice(draw), Timeline()
+        settings, voice, timeline = draws.settings(draw, self._given), draws.voice(draw), Timeline()
         books = self._books = Books(loop, settings, voice, CHECKS, self._kept)
         browser = books.browser = Browser(loop, draws.network(draw, seconds), draw, books)
         browser.on_clock = lambda: setattr(books, "clock_jumped", True)
         plan = draws.backends(draw)
         ports, model, speech = stages(timeline, plan, voice, draw, seen=books, loop=loop)
+        if settings.mode == "realtime":
+            ports = replace(
+                ports,
+                voice=lambda post: ScriptedSpeaker(timeline, plan, voice, draw, seen=books, loop=loop, post=post),
+            )
         ears = books.ears = ScriptedEars(
             timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms, sound_ms=settings.sound_ms
         )  # fmt: skip
@@ -187,10 +198,11 @@ class World:
         books.check("end", first_turn)
         loop = self._loop
         tasks = [name for name in loop.tasks_left() if name != "world"]
+        spoken = books.session._voice.requests if books.session._voice is not None else 0
         left = [f"task {name}" for name in tasks] + [f"timer {timer}" for timer in loop.timers_left()]
         left += [
             f"{count} requests of the {name}"
-            for name, count in (("model", model.open), ("voice", speech.open))
+            for name, count in (("model", model.open), ("voice", speech.open), ("voice model", spoken))
             if count
         ]
         if left:
