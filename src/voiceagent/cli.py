@@ -88,16 +88,28 @@ def serve(**options: Any) -> None:
     "--allow-fault-header/--no-allow-fault-header", "fault_header", default=True, show_default=True,
     help="Clients may say by the header x-voiceagent-faults what shall go wrong.",
 )  # fmt: skip
+@click.option(
+    "--only", type=click.Choice(["stt", "llm", "tts"]), multiple=True,
+    help="Serve only this: speech to text, language model or text to speech; may be given more than once.",
+)  # fmt: skip
+@click.option("--strict-models", is_flag=True, help="Refuse names of models that the service does not have.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), default=None, help="PEM file: speak TLS by it.")
+@click.option("--tls-key", type=click.Path(path_type=Path), default=None, help="PEM file: the certificate's key.")
 def twin(
     host: str, port: int, api_key: str | None, script: Path | None, log: Path | None, *, faults: Path | None,
-    fault_header: bool,
+    fault_header: bool, only: tuple[str, ...], strict_models: bool, tls_cert: Path | None, tls_key: Path | None,
 ) -> None:  # fmt: skip
-    """Serve the local OpenAI alone."""
+    """Serve the local OpenAI alone, or one of its services."""
     from voiceagent.twin.faults import BadFaults
     from voiceagent.twin.serve import BadScript, serve
 
     try:
-        asyncio.run(serve(host, port, api_key, script, log, faults=faults, fault_header=fault_header))
+        asyncio.run(
+            serve(
+                host, port, api_key, script, log, faults=faults, fault_header=fault_header, only=only,
+                strict_models=strict_models, tls_cert=tls_cert, tls_key=tls_key,
+            )
+        )  # fmt: skip
     except OSError as error:
         _sorry(f"cannot listen on {host}:{port}: {error.strerror}")
     except (BadFaults, BadScript, RuntimeError) as error:

@@ -3,46 +3,64 @@
 import asyncio
 import datetime as dt
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from voiceagent.twin.joining import Piece, carried_on, latest
 from voiceagent.twin.ports import EngineError, FunctionCall, OnWords, Transcription, WordEnd
 from voiceagent.twin.responder import respond, say_clock, wants_clock
+from voiceagent.twin.services import chosen_services
 from voiceagent.twin.worker import Worker
 
 RATE_HZ = 24_000
 PARTIAL_EVERY_BYTES = RATE_HZ * 2 * 300 // 1000
 LONGEST_PARTIAL_BYTES = RATE_HZ * 2 * 10
 LONGEST_BYTES = RATE_HZ * 2 * 60
-NEEDED = {"pocketsphinx": "pocketsphinx", "espeakng_loader": "espeakng-loader", "soxr": "soxr"}
+NEEDED = {
+    "stt": {"pocketsphinx": "pocketsphinx", "soxr": "soxr"},
+    "tts": {"espeakng_loader": "espeakng-loader", "soxr": "soxr"},
+}
 LEAST_CHUNK_BYTES = RATE_HZ * 2 * 40 // 1000
 
 
 class LocalEngines:
-    """`Engines` without a network. They take the extra ``voiceagent[local]``."""
+    """`Engines` without a network. They take the extra ``voiceagent[local]``, the language model alone does not.
 
-    def __init__(self, now: Callable[[], dt.datetime] = lambda: dt.datetime.now().astimezone()) -> None:
+    `only`: some of ``stt``, ``llm`` and ``tts``; nothing is started for the others.
+    """
+
+    def __init__(
+        self, now: Callable[[], dt.datetime] = lambda: dt.datetime.now().astimezone(),
+        *, only: Collection[str] | None = None,
+    ) -> None:  # fmt: skip
         self._now = now
+        self._services = chosen_services(only)
         self._stt = Worker("voiceagent.twin.stt_worker")
         self._tts = Worker("voiceagent.twin.tts_worker")
         self._warm: asyncio.Task[Any] | None = None
 
     @staticmethod
-    def missing() -> list[str]:
-        """Return the packages that are not installed."""
-        return [package for module, package in NEEDED.items() if find_spec(module) is None]
+    def missing(only: Collection[str] | None = None) -> list[str]:
+        """Return the packages that are not installed; of `only` some services, if given."""
+        needed = {
+            module: package
+            for name in sorted(chosen_services(only))
+            for module, package in NEEDED.get(name, {}).items()
+        }
+        return [package for module, package in needed.items() if find_spec(module) is None]
 
     async def start(self) -> None:
         """Start the workers in the background. Raises `EngineError` if they are not installed."""
-        if missing := self.missing():
+        if missing := self.missing(self._services):
             text = f"The local engines are missing ({', '.join(missing)}): pip install 'voiceagent[local]'."
             raise EngineError(500, "engines_missing", text)
         self._warm = asyncio.create_task(self._start_workers(), name="local engines")
 
     async def _start_workers(self) -> None:
-        await asyncio.gather(self._stt.start(), self._tts.start(), return_exceptions=True)
+        workers = {"stt": self._stt, "tts": self._tts}
+        starting = [worker.start() for name, worker in workers.items() if name in self._services]
+        await asyncio.gather(*starting, return_exceptions=True)
 
     async def aclose(self) -> None:
         """End the workers."""

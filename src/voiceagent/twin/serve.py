@@ -4,7 +4,9 @@ import asyncio
 import dataclasses
 import json
 import signal
+import ssl
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +44,43 @@ def write_log(engines: ScriptedEngines, path: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
+def _check_tls(cert: Path | None, key: Path | None) -> None:
+    """Raise `RuntimeError` with a sentence if a certificate and its key cannot be used."""
+    if (cert is None) is not (key is None):
+        raise RuntimeError("TLS takes both: --tls-cert and --tls-key")
+    if cert is None or key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise RuntimeError(f"the certificate {cert} and the key {key} cannot be used: {error}") from None
+
+
 async def serve(
     host: str, port: int, api_key: str | None, script: Path | None, log: Path | None = None,
-    *, faults: Path | None = None, fault_header: bool = True,
+    *, faults: Path | None = None, fault_header: bool = True, only: Collection[str] = (), strict_models: bool = False,
+    tls_cert: Path | None = None, tls_key: Path | None = None,
 ) -> None:  # fmt: skip
     """Serve until SIGINT or SIGTERM; a script's engines leave their `log`.
 
     `faults`: a plan of what goes wrong; `fault_header`: clients may bring their own.
+    `only`: some of ``stt``, ``llm`` and ``tts``. `tls_cert`, `tls_key`: PEM files, for TLS.
     Raises `BadScript`, `BadFaults`, `OSError` where the port is taken, `RuntimeError`.
     """
     plan = FaultPlan.load(faults) if faults is not None else FaultPlan() if fault_header else None
-    engines: Engines = ScriptedEngines(load_script(script), exact=True) if script is not None else LocalEngines()
-    if isinstance(engines, LocalEngines) and (missing := engines.missing()):
+    engines: Engines = (
+        ScriptedEngines(load_script(script), exact=True) if script is not None else LocalEngines(only=only)
+    )
+    if isinstance(engines, LocalEngines) and (missing := engines.missing(only)):
         raise RuntimeError(f"the local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})")
+    _check_tls(tls_cert, tls_key)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with TwinServer(create_twin(engines, api_key, plan, fault_header=fault_header), host, port) as twin:
+        app = create_twin(engines, api_key, plan, fault_header=fault_header, strict_models=strict_models, only=only)
+        async with TwinServer(app, host, port, ssl_certfile=tls_cert, ssl_keyfile=tls_key) as twin:
             sys.stdout.write(f"twin: {twin.base_url}\n")
             sys.stdout.flush()
             await stop.wait()

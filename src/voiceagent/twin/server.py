@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,10 +31,14 @@ class _Quiet(uvicorn.Server):
 
 
 class TwinServer:
-    """``async with TwinServer(app) as twin: twin.base_url``."""
+    """``async with TwinServer(app) as twin: twin.base_url``. With a certificate and its key (PEM files) it speaks TLS."""
 
-    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: Starlette, host: str = "127.0.0.1", port: int = 0, *,
+        ssl_certfile: str | Path | None = None, ssl_keyfile: str | Path | None = None,
+    ) -> None:  # fmt: skip
         self._app = app
+        self._certificate = (ssl_certfile, ssl_keyfile)
         self._address = (host, port)
         self._task: asyncio.Task[None]
         self._server: _Quiet
@@ -42,9 +47,11 @@ class TwinServer:
     @property
     def base_url(self) -> str:
         """The URL that clients take as ``base_url``."""
-        return f"http://{self._address[0]}:{self.port}/v1"
+        scheme = "http" if self._certificate[0] is None else "https"
+        return f"{scheme}://{self._address[0]}:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
+        config = self._config()  # first: a certificate that cannot be used leaves no socket
         # With the protocol named, asyncio switches Nagle's algorithm off; else small messages wait 40 ms for an ACK.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,11 +61,6 @@ class TwinServer:
             listener.close()
             raise
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="on", ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE_BYTES, ws_per_message_deflate=False, timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=1, server_header=False, date_header=False,
-        )  # fmt: skip
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._serve(listener), name="twin")
         up = asyncio.create_task(self._server.up.wait())
@@ -68,6 +70,17 @@ class TwinServer:
             await self._task
             raise RuntimeError("the twin could not be started")
         return self
+
+    def _config(self) -> uvicorn.Config:
+        certfile, keyfile = self._certificate
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, lifespan="on", ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES, ws_per_message_deflate=False, timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1, server_header=False, date_header=False,
+            ssl_certfile=certfile, ssl_keyfile=keyfile,
+        )  # fmt: skip
+        config.load()
+        return config
 
     async def _serve(self, listener: socket.socket) -> None:
         with listener:
