@@ -1,13 +1,21 @@
 """What is shipped: the wheel serves the page by itself, pins are plain, and the compose file says what it means."""
 
+import contextlib
+import json
+import os
 import re
+import socket
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
+
+from voiceagent.twin import LocalEngines
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +61,71 @@ def test_compose():
     assert agent["environment"]["OPENAI_API_KEY"] == "${OPENAI_API_KEY:-}"
     assert agent["environment"]["VOICEAGENT_HOST"] == "0.0.0.0"
     assert "/healthz" in " ".join(agent["healthcheck"]["test"])
+    for name in ("stt", "llm", "tts"):
+        assert agent["depends_on"][name] == {"condition": "service_healthy"}
+        assert "/health" in " ".join(compose["services"][name]["healthcheck"]["test"])
+        assert compose["services"][name]["command"][-2:] == ["--only", name]
+    models = [name for name, service in compose["services"].items() if service.get("profiles") == ["models"]]
+    assert models == ["speaches", "ollama"]
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def until_up(process, url):
+    """Wait until a server answers."""
+    until = time.monotonic() + 30
+    while True:
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+                return json.load(answer)
+        except OSError:
+            assert time.monotonic() < until, url
+            time.sleep(0.05)
+
+
+@pytest.mark.skipif(bool(LocalEngines.missing()), reason="the extra 'local' is not installed")
+def test_the_services_of_the_compose_file_converse():
+    """Its very commands and environment, on loopback ports: three services and the agent, which answers a question."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    ports = {name: free_port() for name in ("stt", "llm", "tts", "agent")}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("VOICEAGENT_", "OPENAI_"))}
+    voiceagent = [sys.executable, "-m", "voiceagent.cli"]
+    with contextlib.ExitStack() as stack:
+
+        def start(command, environment):
+            process = subprocess.Popen(
+                [*voiceagent, *command], env=plain | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            stack.callback(process.communicate)
+            stack.callback(process.terminate)
+            return process
+
+        for name in ("stt", "llm", "tts"):
+            said = services[name]["command"]
+            assert said[0] == "voiceagent"
+            here = {"0.0.0.0": "127.0.0.1", "9000": str(ports[name])}
+            process = start([here.get(word, word) for word in said[1:]], {})
+            assert until_up(process, f"http://127.0.0.1:{ports[name]}/health")["services"] == [name]
+        environment = {}
+        for name, value in services["agent"]["environment"].items():
+            usual = re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value)
+            usual = re.sub(r"//(stt|llm|tts):9000", lambda host: f"//127.0.0.1:{ports[host[1]]}", usual)
+            environment[name] = usual
+        environment |= {"VOICEAGENT_HOST": "127.0.0.1", "VOICEAGENT_PORT": str(ports["agent"])}
+        until_up(start(["serve"], environment), f"http://127.0.0.1:{ports['agent']}/healthz")
+        url = f"http://127.0.0.1:{ports['agent']}"
+        called = subprocess.run(
+            [*voiceagent, "call", "--url", url, "--text", "what is seventeen plus twenty five", "--json"],
+            env=plain, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert called.returncode == 0, called.stderr
+        assert "forty" in called.stdout or "42" in called.stdout
 
 
 def test_dockerfile():
