@@ -90,6 +90,8 @@ def until_up(process, url):
 
 
 @pytest.mark.skipif(bool(LocalEngines.missing()), reason="the extra 'local' is not installed")
+@pytest.mark.slow
+@pytest.mark.local
 def test_the_services_of_the_compose_file_converse():
     """Its very commands and environment, on loopback ports: three services and the agent, which answers a question."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
