@@ -49,8 +49,9 @@ class Weighing(Playing):
         item.final = fact.text
         if item.streams:
             self._budget.partials_were(right=same_words(item.at_commit, fact.text))
-        # Nobody waits for the words of a voice model's user: they are no part of the gap.
-        turn.marks["words_final" if self.rules.speech_to_speech else "stt_final"] = self._now_us
+        # Words that nobody waits for, as the reply is made already, are no part of the gap.
+        waited = turn.reply is None or turn.guessed
+        turn.marks["stt_final" if waited else "words_final"] = self._now_us
         self._tell_words(turn)
         self._item_is_final(turn, "")
 
@@ -111,10 +112,10 @@ class Weighing(Playing):
     def _words_late(self, turn: Turn) -> None:
         """In `transcribing`, ended: the deadline has come; what was heard so far is the turn."""
         turn.faults.append(StageFault("stt", "late", recovered=bool(turn.text)))
-        for item in turn.items:
-            self._items.pop(item.key, None)
+        for item in turn.items:  # should their words come after all, they are still the turn's
             item.final = item.text
         if turn.text:
+            self._tell_words(turn)
             self._fire(Trigger.TEXT_READY, "deadline")
             self._reply_to(turn)
         else:
