@@ -281,11 +281,12 @@ async def test_history(agents: Dialog):
 @pytest.fixture
 async def secure(node: str, pcm: Path, certificate: tuple[Path, Path]) -> Any:
     """Run a dialog of realtime.mjs over TLS, whose certificate Node is told to trust."""
-    async with TwinServer(create_twin(engines(), TWIN_KEY), certificate=certificate) as twin:
+    cert, key = certificate
+    async with TwinServer(create_twin(engines(), TWIN_KEY), ssl_certfile=cert, ssl_keyfile=key) as twin:
         assert twin.base_url.startswith("https://")
 
         async def dialog(name: str) -> dict[str, Any]:
-            return await run(node, "realtime", name, twin.base_url, pcm, NODE_EXTRA_CA_CERTS=str(certificate[0]))
+            return await run(node, "realtime", name, twin.base_url, pcm, NODE_EXTRA_CA_CERTS=str(cert))
 
         yield dialog
 
