@@ -235,7 +235,6 @@ class Session {
         break;
       case "state":
         this.setState(message.state === "speaking" && message.epoch === this.filler ? "thinking" : message.state);
-        this.followMode();
         break;
       case "transcript": view.lines.transcript(message); break;
       case "reply_text": view.lines.replyText(message); break;
@@ -244,6 +243,7 @@ class Session {
         this.turns.push(message);
         view.turn(message);
         this.waterfall.add(message);
+        this.followMode(); // not at the state before it: a turn's last words and its record come after that
         break;
       case "notice":
         if (message.code === "backend_trouble") view.backendTrouble(message.message);

@@ -82,3 +82,42 @@ def test_mute_and_hang_up(server, open_page, voice):
     page.page.click("#hang-up")
     page.until("window.voiceagent.state === 'closed'")
     start(page)
+
+
+def test_a_dialog_with_one_voice_model(server, open_page, voice):
+    """A question, a story that is interrupted, and, after a change of mode in between, an answer by three models."""
+    page = open_page(f"{server.url}/?mode=realtime")
+    start(page)
+    assert "One voice model" in page.page.inner_text("#backend")
+    page.page.evaluate("(audio) => window.say(audio)", voice("what time is it"))
+    page.until(f"window.voiceagent.state === 'speaking' && window.loudness() > {LOUD}")
+    page.until("window.voiceagent.turns.length === 1")
+    (turn,) = page.turns
+    assert (turn["outcome"], turn["basis"]) == ("completed", "heard")
+    assert turn["segments"]["model_ttfa"] > 0
+    assert "llm_ttft" not in turn["segments"]
+    assert abs(sum(turn["segments"].values()) - turn["gap_ms"]) < 1
+    page.page.evaluate("(audio) => window.say(audio)", voice("tell me a long story"))
+    page.until("window.voiceagent.state === 'thinking'")
+    page.until(f"window.voiceagent.state === 'speaking' && window.loudness() > {LOUD}")
+    page.page.wait_for_timeout(1500)
+    page.page.evaluate("(audio) => window.say(audio)", voice("tell me a long story"))
+    page.until("window.voiceagent.turns.some((t) => t.outcome === 'interrupted')")
+    page.page.click("#settings summary")
+    page.page.click("#modes input[value=cascade]")  # while somebody speaks: it waits
+    page.until("document.getElementById('mode-note').textContent !== ''")
+    page.page.fill("#text", "spell banana")
+    page.page.press("#text", "Enter")
+    page.until("window.voiceagent.mode === 'cascade'")
+    page.page.evaluate("(audio) => window.say(audio)", voice("what time is it"))
+    page.until("window.voiceagent.turns.some((t) => t.segments.llm_ttft !== undefined)")
+    assert [(turn["outcome"], "model_ttfa" in turn["segments"]) for turn in page.turns] == [
+        ("completed", True), ("interrupted", True), ("completed", True), ("completed", False),
+    ]  # fmt: skip
+    lines = page.page.locator("#turns > li").all_inner_texts()
+    whose = [line.split("\n")[0] for line in lines]
+    assert whose == ["You", "Agent", "You", "Agent", "You", "Agent", "From here on: three models", "You", "Agent"]
+    assert page.page.locator(".said.agent").nth(1).locator("del").count() == 1
+    assert "Banana is spelled" in lines[5]
+    assert "It is" in lines[8]
+    assert "Three models" in page.page.inner_text("#backend")

@@ -142,6 +142,7 @@ def test_it_changes_at_once_where_nobody_speaks(listening, fake):
     peer.send(
         protocol.Transcript(turn=1, text="what time is it", final=True),
         protocol.ReplyText(turn=1, epoch=1, text="Noon.", first_sample=0),
+        turn_done(1),
         protocol.Notice(code="backend_trouble", message="The speech synthesis is down."),
     )
     page.until("document.getElementById('backend-trouble').hidden === false")
@@ -159,14 +160,15 @@ def test_it_changes_at_once_where_nobody_speaks(listening, fake):
     assert page.page.inner_text("#mode-note") == ""
     assert not page.page.is_visible("#backend-trouble")  # other back-ends answer
     assert not page.page.is_visible("#problem")
-    second.send(state("listening"))
+    second.send(state("listening"), turn_done(2))
+    page.until("window.voiceagent.turns.length === 2")
     choose(page, "realtime")
     page.page.wait_for_timeout(100)
     assert len(fake.peers) == 2
 
 
 def test_it_waits_until_nobody_speaks(listening, fake):
-    """Neither a question nor its answer is broken off; until then the page says what will happen."""
+    """Neither a question nor its answer is broken off, nor what is told of them; until then the page says what will happen."""
     page, peer = listening
     peer.send(state("speaking"))
     page.until("window.voiceagent.state === 'speaking'")
@@ -177,7 +179,11 @@ def test_it_waits_until_nobody_speaks(listening, fake):
     assert len(fake.peers) == 1
     fake.welcome = VOICE
     peer.send(state("listening", 2))
+    page.until("window.voiceagent.state === 'listening'")
+    assert len(fake.peers) == 1
+    peer.send(protocol.Heard(turn=2, epoch=2, text="Noon.", interrupted=False), turn_done(2))
     page.wait(lambda: len(fake.peers) == 2 and fake.peers[1].messages)
+    assert [turn["turn"] for turn in page.turns] == [2]  # nothing that the turn leaves was missed
     assert fake.peers[1].hello.mode == "realtime"
     page.until("window.voiceagent.mode === 'realtime' && window.voiceagent.state === 'listening'")
     assert page.page.inner_text("#mode-note") == ""
@@ -191,8 +197,8 @@ def test_a_change_of_mind(listening, fake):
     choose(page, "realtime")
     choose(page, "cascade")
     assert page.page.inner_text("#mode-note") == ""
-    peer.send(state("listening"))
-    page.until("window.voiceagent.state === 'listening'")
+    peer.send(state("listening"), turn_done(1))
+    page.until("window.voiceagent.turns.length === 1")
     page.page.wait_for_timeout(100)
     assert len(fake.peers) == 1
 
@@ -203,7 +209,8 @@ def test_a_server_that_has_only_one(listening, fake):
     choose(page, "realtime")
     page.until("document.getElementById('mode-note').textContent.includes('three models')")
     page.wait(lambda: len(fake.peers) == 2)
-    fake.peers[1].send(state("listening"))
+    fake.peers[1].send(state("listening"), turn_done(1))
+    page.until("window.voiceagent.turns.length === 1")
     page.page.wait_for_timeout(100)
     assert len(fake.peers) == 2
     assert page.page.locator(".change").count() == 0
