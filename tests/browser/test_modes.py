@@ -1,5 +1,7 @@
 """Three models or one voice model: what the page offers, says and remembers, against a server that does as the test says."""
 
+import re
+
 import pytest
 
 from tests.browser.fake import FakeServer
@@ -50,6 +52,16 @@ def state(name, turn=1):
     return protocol.State(state=name, leaf=name, trigger="t", turn=turn, epoch=turn, at_ms=1)
 
 
+def contrast(one, other):
+    """The contrast of two colours, as WCAG 2 counts it; what is transparent counts as the other."""
+    if one.startswith("rgba"):
+        return 1
+    shares = [[int(c) / 255 for c in re.findall(r"\d+", colour)] for colour in (one, other)]
+    linear = [[c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in share] for share in shares]
+    dark, bright = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in linear)
+    return (bright + 0.05) / (dark + 0.05)
+
+
 # ------------------------------------------------------------------------------------------------ what is shown
 def test_who_answers(fake, open_page):
     """Beside the name stand the mode and the models that answer, in the panel every model in use with what it does."""
@@ -85,7 +97,8 @@ def test_every_segment_has_a_name_and_a_colour(fake, open_page, scheme):
     colours = parts.evaluate_all("(all) => all.map((part) => getComputedStyle(part).backgroundColor)")
     assert len(colours) == len(SEGMENTS) + 1
     assert len(set(colours)) == len(colours)
-    assert "rgba(0, 0, 0, 0)" not in colours  # a colour that is not there
+    ground = page.page.locator(".waterfall .bar").evaluate("(bar) => getComputedStyle(bar).backgroundColor")
+    assert min(contrast(colour, ground) for colour in colours) > 2.3  # a colour that is not there has none
     legend = page.page.locator("#legend li").all_inner_texts()
     assert len(legend) == len(colours)
     assert "voice model: time to first audio" in legend
@@ -282,6 +295,7 @@ def test_words_of_the_turn_before(listening):
         protocol.ReplyText(turn=1, epoch=1, text="It is noon.", first_sample=0),
         protocol.Transcript(turn=3, text="spell banana", final=True),
         protocol.Transcript(turn=4, text="now I", final=False),
+        protocol.Transcript(turn=2, text="sto", final=False),
         protocol.Transcript(turn=2, text="stop", final=True),
         protocol.Transcript(turn=1, text="what time", final=False),
         protocol.Transcript(turn=1, text="what time is it", final=True),
