@@ -105,6 +105,9 @@ class Agent:
         try:
             welcome = self._welcome(name, token, past, settings, resumed=former is not None)
             await websocket.send_text(welcome.model_dump_json())
+            for sentence in self.backends.troubles if settings.mode == self.settings.mode else ():
+                notice = protocol.Notice(code="backend_trouble", message=sentence)
+                await websocket.send_text(notice.model_dump_json())
             self.log.event("session_began", session=name, client=greeting.client, resumed=former is not None)
             ending = await session.run()
             self.log.event("session_ended", session=name, reason=ending.reason)

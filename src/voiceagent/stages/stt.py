@@ -6,32 +6,24 @@ connection has not had yet; so a new connection needs no replay of its own: ever
 
 import asyncio
 import base64
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
+from voiceagent.events import FinalTranscript, PartialTranscript, SttConnected, SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import Clients
+from voiceagent.stages.codes import Verdict, verdict
 from voiceagent.stages.ports import StageError, Transcribed
+from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
 
 RATE_HZ = 24_000
 CHUNK_BYTES = RATE_HZ * 2 // 5  # 200 ms a message when there is a backlog
 MIN_COMMIT_BYTES = RATE_HZ * 2 * 120 // 1000  # the service refuses to commit less than 100 ms
 MAX_ITEMS = 16
-CLOSE_TIMEOUT_S = 0.05
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 
-FATAL = frozenset(
-    {
-        "invalid_api_key", "insufficient_quota", "account_deactivated", "billing_hard_limit_reached", "model_not_found",
-        "missing_model", "invalid_model", "invalid_value", "unknown_parameter", "beta_api_shape_disabled",
-        "http_401", "http_403", "http_404",
-    }
-)  # fmt: skip
-"""Codes after which another connection would end the same way."""
+QUERY = {"intent": "transcription"}
 
 
 @dataclass(slots=True, eq=False)
@@ -95,49 +87,25 @@ class RealtimeTranscriber:
         """Keep a connection, and open another when it is lost, until cancelled or refused for good."""
         while True:
             try:
-                async with self._connection() as connection:
-                    await self._converse(connection)
+                async with realtime_session(
+                    self._clients, "stt", _session(self._settings), query=QUERY
+                ) as socket, asyncio.TaskGroup() as group:  # fmt: skip
+                    self._post(SttConnected(socket.acquire_us))
+                    group.create_task(self._send_audio(socket))
+                    group.create_task(self._receive(socket))
             except Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
                 failure = self._clients.explain("stt", _only(error))
             if self._backoff_s == FIRST_BACKOFF_S:  # say it once, not at every try
                 self._post(SttFailed(0, failure.code, failure.message))
             self._forget_connection()
-            if failure.code in FATAL or not failure.retryable:
+            if verdict(failure.code) is Verdict.FATAL or not failure.retryable:
                 self._give_up(failure)
                 return
             await asyncio.sleep(self._backoff_s)
             self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
 
     # ------------------------------------------------------------------------------ one connection
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """Connect and configure; the session is confirmed before any audio goes to it."""
-        endpoint = self._clients.endpoints["stt"]
-        timeout_s = self._settings.connect_timeout_s
-        options: dict[str, Any] = {"open_timeout": timeout_s, "close_timeout": CLOSE_TIMEOUT_S}
-        if endpoint.is_loopback:
-            options["proxy"] = None
-        manager = self._clients.get("stt").realtime.connect(
-            extra_query={"intent": "transcription"}, websocket_connection_options=cast("Any", options)
-        )
-        connection = await manager.enter()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await connection.send_raw(json.dumps(_session_update(self._settings)))
-                while (event := json.loads(await connection.recv_bytes()))["type"] != "session.updated":
-                    if event["type"] == "error":
-                        raise _stage_error(endpoint.host, event["error"])
-            yield connection
-        finally:
-            with suppress(Exception):
-                await connection.close()
-
-    async def _converse(self, connection: Any) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_audio(connection))
-            group.create_task(self._receive(connection))
-
-    async def _send_audio(self, connection: Any) -> None:
+    async def _send_audio(self, socket: RealtimeSocket) -> None:
         timeout_s = self._settings.stt_timeout_s
         self._work.set()
         while True:
@@ -150,19 +118,17 @@ class RealtimeTranscriber:
                     # Plain text: the SDK's typed append costs fourteen times as much, fifty times a second.
                     audio = base64.b64encode(chunk).decode("ascii")
                     async with asyncio.timeout(timeout_s):
-                        await connection.send_raw(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+                        await socket.send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
                 if not piece.committed:
                     break  # the service has one buffer: what follows waits for this piece's commit
                 if not piece.asked:
                     piece.asked = True
                     async with asyncio.timeout(timeout_s):
-                        await connection.send_raw(
-                            f'{{"type":"input_audio_buffer.commit","event_id":"commit_{piece.key}"}}'
-                        )
+                        await socket.send(f'{{"type":"input_audio_buffer.commit","event_id":"commit_{piece.key}"}}')
 
-    async def _receive(self, connection: Any) -> None:
+    async def _receive(self, socket: RealtimeSocket) -> None:
         while True:
-            event = json.loads(await connection.recv_bytes())
+            event = await socket.receive()
             match event.get("type", ""):
                 case "input_audio_buffer.committed":
                     self._bind(event["item_id"])
@@ -225,8 +191,8 @@ class RealtimeTranscriber:
                 else:
                     self._fail(piece, code or "error", "Speech to text refused what was said.")
                 return
-        if code in FATAL or code == "session_expired":
-            raise _stage_error(self._clients.endpoints["stt"].host, error)
+        if verdict(code) is Verdict.FATAL or code == "session_expired":
+            raise session_error("stt", self._clients.endpoints["stt"].host, error, self._settings.stt_model)
 
     # ------------------------------------------------------------------------------ ends
     def _finish(self, piece: _Piece, words: str) -> None:
@@ -252,7 +218,7 @@ class RealtimeTranscriber:
             piece.sent, piece.asked, piece.item_id, piece.words = 0, False, None, ""
 
 
-def _session_update(settings: Settings) -> dict[str, Any]:
+def _session(settings: Settings) -> dict[str, Any]:
     transcription: dict[str, Any] = {"model": settings.stt_model}
     if settings.stt_language:
         live = settings.stt_model in {"gpt-live-transcribe", "gpt-transcribe"}
@@ -262,18 +228,7 @@ def _session_update(settings: Settings) -> dict[str, Any]:
         "transcription": transcription,
         "turn_detection": None,
     }
-    return {"type": "session.update", "session": {"type": "transcription", "audio": {"input": audio_input}}}
-
-
-def _stage_error(host: str, error: dict[str, Any]) -> StageError:
-    code = error.get("code") or error.get("type") or "error"
-    if code == "session_expired":
-        return StageError(
-            "stt", code, "The transcription session has reached its length; a new one is opened.", retryable=True
-        )
-    return StageError(
-        "stt", code, f"Speech to text at {host} refused the session ({code}).", retryable=code not in FATAL
-    )
+    return {"type": "transcription", "audio": {"input": audio_input}}
 
 
 def _only(error: BaseException) -> BaseException:
