@@ -50,7 +50,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before = (set(threading.enumerate()), sockets(), children())
     yield
     left = remains(before)
-    for thread in left[0]:  # one that has told its last (a process's end) may not yet have returned: give it the time to
+    for thread in left[0]:  # one that has told its last may not yet have returned
         thread.join(JOIN_TIMEOUT_S)
     left = remains(before)
     if any(left):  # what nobody holds any more is not left; collecting it after every test would take a minute in all
