@@ -9,6 +9,7 @@ import ssl
 import subprocess
 
 import pytest
+from websockets.exceptions import InvalidMessage
 
 from tests.serving import Answer, Recorder
 from tests.test_clients import HELLO, MODELS, openai_settings
@@ -234,7 +235,7 @@ async def test_tls_where_there_is_none():
         (error(401, "invalid_api_key"), "refused the key (401).", "http_401"),
         (error(429, "insufficient_quota"), "is out of quota (429).", "insufficient_quota"),
         (error(503), "failed (503).", "http_503"),
-        (None, "answers with something else than a WebSocket, not with the API: check the base URL.", "not_openai"),
+        (None, "cannot be reached: it closed the connection without an answer.", "connection"),
     ],
 )  # fmt: skip
 def test_handshakes(answer, sentence, code):
@@ -253,6 +254,15 @@ def test_handshakes(answer, sentence, code):
         assert failure.code == code
 
     run()
+
+
+def test_an_answer_that_is_no_http():
+    """Whoever answers a handshake with something else will not do better; a connection that ends without a word may."""
+    for cause, code, retryable in ((ValueError("x"), "not_openai", False), (EOFError("x"), "connection", True)):
+        odd = InvalidMessage("did not receive a valid HTTP response")
+        odd.__cause__ = cause
+        failure = explain("stt", "h", odd)
+        assert (failure.code, failure.retryable) == (code, retryable)
 
 
 def test_a_session_that_is_refused():

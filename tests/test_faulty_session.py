@@ -8,7 +8,6 @@ from tests.faulty import (
     APOLOGY,
     COMPLETED,
     CUT,
-    ENDED,
     NOTHING,
     SILENT,
     UP,
@@ -43,11 +42,16 @@ STT = [
     row("stt", ANSWERED, "missing", event="session.created"),
     row("stt", ANSWERED, "missing", event="session.updated"),
     row("stt", ANSWERED, "duplicate"),
-    row("stt", ANSWERED, "swap"),
+    row("stt", ANSWERED, "swap", hold_ms=3_000),
     row("stt", ANSWERED, "swap", event="*.committed", behind=COMPLETED),
     row("stt", NOTHING, "transcript", event_nth=1),
     row("stt", ANSWERED, "failed_transcript", event_nth=1),
     *(row("stt", ANSWERED, "garbage", after_events=events) for events in (0, 2, 3)),
+    row("stt", ANSWERED, "drop"),
+    row("stt", ANSWERED, "stall", after_events=3),
+    row("stt", ANSWERED, "stall", event="*.append", after_events=5, **UP),
+    row("stt", ANSWERED, "missing", event="*.commit", event_nth=1, **UP),
+    row("stt", ANSWERED, "duplicate", event="*.commit", **UP),
     row("stt", ANSWERED, "garbage", after_events=3, text="[]"),
     row("stt", ANSWERED, "garbage", after_events=3, text='{"type": "error", "error": "no"}'),
 ]
@@ -104,16 +108,8 @@ TTS = [
     row("tts", ANSWERED, "delay", delay_ms=700),
 ]
 
-SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
 NO_HOST = "the session's own deadlines name no host"
 DEFECTS = [
-    defect("one lost handshake ends speech to text for good", "stt", ANSWERED, "drop"),
-    defect(SILENCE, "stt", ENDED, "stall", after_events=3),
-    defect(SILENCE, "stt", ENDED, "stall", event="*.append", after_events=5, **UP),
-    defect(SILENCE, "stt", ENDED, "missing", event="*.commit", event_nth=1, **UP),
-    defect(
-        "what a second commit is told ends the first one's item", "stt", ANSWERED, "duplicate", event="*.commit", **UP
-    ),
     defect(NO_HOST, "llm", APOLOGY, "stall", after_events=3),
     defect(NO_HOST, "llm", CUT, "stall", after_events=8),
     defect(NO_HOST, "llm", APOLOGY, "truncate"),

@@ -16,6 +16,7 @@ BOTH = [
     row("realtime", ANSWERED, "delay", delay_ms=300, each=True),
     row("realtime", ANSWERED, "slow", bytes_per_s=100_000),
     row("realtime", ANSWERED, "close"),
+    row("realtime", ANSWERED, "drop"),
     row("realtime", ANSWERED, "drop", after_events=2),
     row("realtime", ANSWERED, "drop", after_idle_ms=700),
     row("realtime", ANSWERED, "drop", event=CREATED, after_events=1),
@@ -50,7 +51,6 @@ VOICE = [
 ]
 SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
 DEFECTS = [
-    defect("one lost handshake ends the voice model for good", "realtime", ANSWERED, "drop"),
     defect(SILENCE, "realtime", ENDED, "stall", event=CREATED, after_events=1),
     defect(SILENCE, "realtime", ENDED, "stall", event=DELTA, after_events=3),
     defect(SILENCE, "realtime", ENDED, "missing", event=CREATED, event_nth=1),

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from voiceagent import protocol
 from voiceagent.models import TABLE as TABLE_OF_MODELS
 from voiceagent.settings import Settings
-from voiceagent.stages.codes import CODES
+from voiceagent.stages.codes import REASONS
 from voiceagent.states import DEADLINES, TABLE, Leaf, Trigger, diagram
 from voiceagent.twin.fault_tables import tables
 
@@ -133,7 +133,9 @@ def models_page() -> str:
             ends,
         )
         rows.append("| " + " | ".join(cells) + " |")
-    codes = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
+    codes = "\n".join(
+        f"| `{code}` | {verdict} | {why} |" for verdict, row in REASONS.items() for code, why in row.items()
+    )
     return (
         f"{NOTE}# Models\n\nWhat is known of the service's models, by name or pattern of names; a dated snapshot is of its "
         "name's class. Any other name is used as it is, with what every server of its kind understands, and `voiceagent "
@@ -143,7 +145,7 @@ def models_page() -> str:
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows)
         + "\n\n## Error codes\n\nA code that is not named here counts as `retry`. *benign*: nothing is wrong; *retry*: another "
         "request or connection may do better; *fatal*: it would end the same way again.\n\n"
-        f"| Code | Meaning |\n|---|---|\n{codes}\n"
+        f"| Code | Meaning | Why |\n|---|---|---|\n{codes}\n"
     )  # fmt: skip
 
 

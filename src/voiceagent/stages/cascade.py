@@ -11,16 +11,19 @@ from voiceagent.stages.llm import ChatModel
 from voiceagent.stages.phrasecache import CachedSpeech, PhraseCache
 from voiceagent.stages.ports import LanguageModel, Stages, TextToSpeech
 from voiceagent.stages.responses import ResponsesModel
-from voiceagent.stages.stt import RealtimeTranscriber
 from voiceagent.stages.tts import SpeechModel
 from voiceagent.stages.tts_realtime import ReadingModel, reads_aloud
 from voiceagent.stages.voices import VoicePool
+from voiceagent.stages.ways import Fallback, Transcriber, TranscriptionWays
 
 
-def cascade(clients: Clients, settings: Settings, told: Told = lambda *_: None) -> Stages:
+def cascade(
+    clients: Clients, settings: Settings, told: Told = lambda *_: None, stt_fallback: Fallback = lambda _: None
+) -> Stages:
     """Return the stages that all sessions of a server use; each session makes its own transcriber.
 
-    `told` hears of every request that was made twice. What they keep open is closed before the clients are.
+    `told` hears of every request that was made twice, `stt_fallback` why files are sent in place of a stream. What they
+    keep open is closed before the clients are.
     """
     budget = HedgeBudget(settings.hedges_per_min)
     responses = settings.llm_api == "responses"
@@ -41,11 +44,13 @@ def cascade(clients: Clients, settings: Settings, told: Told = lambda *_: None) 
         cache = PhraseCache(settings.phrase_cache_mb * 1_000_000)
         tts = CachedSpeech(tts, cache, voice=voice, own_words=own_words(settings))
 
+    ways = TranscriptionWays(settings, stt_fallback)
+
     async def warm() -> None:
         await asyncio.gather(clients.warm(), *([] if pool is None else [pool.warm()]))
 
     return Stages(
-        stt=lambda post: RealtimeTranscriber(clients, settings, post),
+        stt=lambda post: Transcriber(clients, settings, ways, post),
         llm=llm,
         tts=tts,
         warm=warm,

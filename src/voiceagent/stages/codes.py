@@ -1,4 +1,4 @@
-"""What the service's error codes mean for us: go on, try again, or give up."""
+"""What the service's error codes mean for us: go on, try again, or give up, and why."""
 
 from enum import StrEnum
 
@@ -11,38 +11,55 @@ class Verdict(StrEnum):
     FATAL = "fatal"  # it would end the same way again
 
 
-CODES: dict[str, Verdict] = {
-    # -- nothing is wrong
-    "input_audio_buffer_commit_empty": Verdict.BENIGN,  # there was nothing to transcribe, and that is an answer
-    "response_cancel_not_active": Verdict.BENIGN,  # it had ended before the cancel came
-    "item_not_found": Verdict.BENIGN,  # deleted twice, or cut before it was there
-    # -- once more
-    "session_expired": Verdict.RETRY,
-    "rate_limit_exceeded": Verdict.RETRY,
-    "server_error": Verdict.RETRY,
-    "internal_error": Verdict.RETRY,
-    "timeout": Verdict.RETRY,
-    "conversation_already_has_active_response": Verdict.RETRY,
-    # -- never again
-    "invalid_api_key": Verdict.FATAL,
-    "insufficient_quota": Verdict.FATAL,
-    "account_deactivated": Verdict.FATAL,
-    "billing_hard_limit_reached": Verdict.FATAL,
-    "model_not_found": Verdict.FATAL,
-    "missing_model": Verdict.FATAL,
-    "invalid_model": Verdict.FATAL,
-    "invalid_value": Verdict.FATAL,
-    "unknown_parameter": Verdict.FATAL,
-    "missing_required_parameter": Verdict.FATAL,
-    "beta_api_shape_disabled": Verdict.FATAL,
-    "not_openai": Verdict.FATAL,  # our own: something else answers at the address
-    "content_filter": Verdict.FATAL,
-    "max_output_tokens": Verdict.FATAL,
-    "http_400": Verdict.FATAL,
-    "http_401": Verdict.FATAL,
-    "http_403": Verdict.FATAL,
-    "http_404": Verdict.FATAL,
+REASONS: dict[Verdict, dict[str, str]] = {
+    Verdict.BENIGN: {
+        "input_audio_buffer_commit_empty": "there was nothing to transcribe, and that is an answer",
+        "response_cancel_not_active": "it had ended before the cancel came",
+        "item_not_found": "deleted twice, or cut before it was there",
+    },
+    Verdict.RETRY: {
+        "session_expired": "the service ends a session after an hour",
+        "rate_limit_exceeded": "fewer requests are asked for, and later ones may pass",
+        "server_error": "the server's own trouble",
+        "internal_error": "the server's own trouble",
+        "timeout": "our own: nothing came in time",
+        "connection": "our own: the host was not reached, or not for long enough",
+        "broken_off": "our own: the connection was lost",
+        "conversation_already_has_active_response": "the answer before it is not over yet",
+        "input_audio_buffer_full": "a new session begins with an empty buffer",
+    },
+    Verdict.FATAL: {
+        "invalid_api_key": "the key is wrong",
+        "insufficient_quota": "the account has nothing left",
+        "account_deactivated": "the account is closed",
+        "billing_hard_limit_reached": "the account has reached its limit",
+        "model_not_found": "the server has no such model",
+        "missing_model": "a conversation names its model in its address",
+        "invalid_model": "the model is not for sessions of this kind",
+        "invalid_session_type": "the server has no sessions of this kind",
+        "invalid_value": "a value that the server does not take, such as turn detection with a model that has none",
+        "unsupported_value": "a value that the server does not take",
+        "unknown_parameter": "a parameter that the server does not take",
+        "missing_required_parameter": "a parameter that the server needs",
+        "beta_api_shape_disabled": "the shape of the beta is not spoken any more",
+        "not_openai": "our own: something else answers at the address",
+        "content_filter": "what was to be said is not said",
+        "max_output_tokens": "the answer has reached its length",
+        "http_400": "the request is refused as it is",
+        "http_401": "the key is refused",
+        "http_403": "access is refused",
+        "http_404": "there is nothing at the address",
+    },
 }
+CODES: dict[str, Verdict] = {code: meaning for meaning, reasons in REASONS.items() for code in reasons}
+
+ACCOUNT = frozenset(
+    {
+        "invalid_api_key", "insufficient_quota", "account_deactivated", "billing_hard_limit_reached", "model_not_found",
+        "missing_model", "invalid_model", "beta_api_shape_disabled", "http_401", "http_403", "http_404",
+    }
+)  # fmt: skip
+"""Of the fatal ones those that speak of the account, the model or the address: whatever is asked next ends so too."""
 
 
 def verdict(code: str) -> Verdict:

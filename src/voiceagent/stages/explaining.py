@@ -214,8 +214,13 @@ def _handshake(stage: Stage, who: str, model: str, error: BaseException) -> Stag
     """What went wrong between us and a server that was reached, or on the way to it."""
     del model
     import httpx2
-    from websockets.exceptions import InvalidHandshake, SecurityError
+    from websockets.exceptions import InvalidHandshake, InvalidMessage, SecurityError
 
+    if isinstance(error, InvalidMessage) and isinstance(
+        error.__cause__, EOFError | OSError
+    ):  # it gave no answer at all
+        sentence = f"{who} cannot be reached: it closed the connection without an answer."
+        return StageError(stage, "connection", sentence, retryable=True)
     if isinstance(error, SecurityError | httpx2.TooManyRedirects):
         return not_openai(stage, _host(who), "the address of another server")
     if isinstance(error, InvalidHandshake):

@@ -6,229 +6,224 @@ connection has not had yet; so a new connection needs no replay of its own: ever
 
 import asyncio
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, NoReturn
 
-from voiceagent.events import FinalTranscript, PartialTranscript, SttConnected, SttFailed
+from voiceagent.events import SttConnected, SttFailed
 from voiceagent.settings import Settings
-from voiceagent.stages.clients import Clients
-from voiceagent.stages.codes import Verdict, verdict
-from voiceagent.stages.ports import StageError, Transcribed
+from voiceagent.stages.clients import NAMES, Clients
+from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, verdict
+from voiceagent.stages.pieces import BYTES_PER_MS, Piece, Pieces
+from voiceagent.stages.ports import StageError
 from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
+from voiceagent.stages.transcription import transcription_session
 
-RATE_HZ = 24_000
-CHUNK_BYTES = RATE_HZ * 2 // 5  # 200 ms a message when there is a backlog
-MIN_COMMIT_BYTES = RATE_HZ * 2 * 120 // 1000  # the service refuses to commit less than 100 ms
-MAX_ITEMS = 16
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
-
+CHUNK_BYTES = 200 * BYTES_PER_MS  # a message when there is a backlog
 QUERY = {"intent": "transcription"}
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
+WORTH_TELLING = 3  # failures in a row while nobody waits
+STAYS_OPEN = frozenset({"rate_limit_exceeded"})
+"""Retryable, but of one request: another connection would do no better."""
 
 
-@dataclass(slots=True, eq=False)
-class _Piece:
-    """One item of the user's audio on its way."""
+class _Renewed(Exception):  # noqa: N818 - nothing went wrong
+    """The session is old and nobody speaks: the next one is open already."""
 
-    key: int
-    audio: bytearray = field(default_factory=bytearray)
-    committed: bool = False
-    # what the present connection knows of it
-    sent: int = 0
-    asked: bool = False  # its commit was sent
-    item_id: str | None = None
-    words: str = ""
+
+class _Line:
+    """One confirmed session, from its opening to its closing."""
+
+    def __init__(self, stack: AsyncExitStack, socket: RealtimeSocket, opened_s: float) -> None:
+        self.aclose = stack.aclose
+        self.socket = socket
+        self.opened_s = opened_s
 
 
 class RealtimeTranscriber:
-    """`SpeechToText` over ``/realtime?intent=transcription``; `post` takes the transcripts, and never blocks."""
+    """Moves `pieces` over ``/realtime?intent=transcription``.
 
-    def __init__(self, clients: Clients, settings: Settings, post: Callable[[Transcribed], None]) -> None:
+    `refused` hears of a failure that would end it for good, and may take the pieces over by returning True.
+    """
+
+    def __init__(
+        self, clients: Clients, settings: Settings, pieces: Pieces,
+        refused: Callable[[StageError], bool] = lambda _: False,
+    ) -> None:  # fmt: skip
         self._clients = clients
         self._settings = settings
-        self._post = post
-        self._pieces: list[_Piece] = []  # unfinished, in the order they were spoken
-        self._open: _Piece | None = None
-        self._early: dict[str, dict[str, Any]] = {}  # results that came before it was known whose they are
-        self._work = asyncio.Event()
+        self._pieces = pieces
+        self._refused = refused
+        self._host = clients.endpoints["stt"].host
+        self._patience_s = settings.stt_timeout_s / 2  # so that another connection can still be in time
+        self._next: _Line | None = None  # opened in place of one that is old
+        self._connected = False  # once at least
+        self._failures = 0  # since something went well
+        self._told = False
         self._backoff_s = FIRST_BACKOFF_S
-        self._dead: StageError | None = None
 
-    # ------------------------------------------------------------------------------ the port
-    def open(self, item: int) -> None:
-        """Begin an item."""
-        self._open = _Piece(item)
-        self._pieces.append(self._open)
-        if len(self._pieces) > MAX_ITEMS:
-            self._fail(self._pieces[0], "overrun", "Speech to text does not keep up.")
-
-    def append(self, pcm: bytes) -> None:
-        """Add audio to the open item."""
-        if self._open is not None:
-            self._open.audio += pcm
-            self._work.set()
-
-    def commit(self, item: int) -> None:
-        """End the open item."""
-        piece = self._open
-        if piece is None or piece.key != item:
-            return
-        self._open = None
-        piece.committed = True
-        if not piece.audio:
-            self._finish(piece, "")
-        elif len(piece.audio) < MIN_COMMIT_BYTES:
-            piece.audio += bytes(MIN_COMMIT_BYTES - len(piece.audio))
-        self._work.set()
-        if self._dead is not None:
-            self._fail(piece, self._dead.code, self._dead.message)
-
+    # ------------------------------------------------------------------------------ connections
     async def run(self) -> None:
-        """Keep a connection, and open another when it is lost, until cancelled or refused for good."""
-        while True:
+        """Keep a connection, and open another when it is lost or old, until cancelled or refused for good."""
+        try:
+            while (failure := await self._one_connection()) is None or await self._goes_on(failure):
+                pass
+        finally:
+            if self._next is not None:
+                await self._next.aclose()
+
+    async def _one_connection(self) -> StageError | None:
+        """Use one connection to its end. Returns why it was lost; None if it was renewed."""
+        line, self._next = self._next, None
+        finished = self._pieces.finished
+        try:
+            if line is None:
+                line = await self._open()
+            await self._converse(line)
+        except* _Renewed:
+            failure = None
+        except* Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
+            failure = self._clients.explain("stt", _only(error))
+        finally:
+            if line is not None:
+                await line.aclose()
+        if self._pieces.finished > finished or (line is not None and self._now() - line.opened_s > LONGEST_BACKOFF_S):
+            self._failures, self._told, self._backoff_s = 0, False, FIRST_BACKOFF_S
+        return failure
+
+    async def _open(self) -> _Line:
+        stack = AsyncExitStack()
+        session = realtime_session(self._clients, "stt", transcription_session(self._settings), query=QUERY)
+        socket = await stack.enter_async_context(session)
+        self._connected = True
+        self._pieces.post(SttConnected(socket.acquire_us))
+        return _Line(stack, socket, self._now())
+
+    async def _goes_on(self, failure: StageError) -> bool:
+        """Say what has failed, once and if it matters to anybody, and wait before the next try; False: there is none."""
+        fatal = verdict(failure.code) is Verdict.FATAL or not failure.retryable
+        if fatal and self._refused(failure):
+            self._pieces.forget_connection()
+            return False
+        self._failures += 1
+        matters = bool(self._pieces.all) or not self._connected or self._failures >= WORTH_TELLING
+        if (matters or fatal) and not self._told:
+            self._told = True
+            self._pieces.post(SttFailed(0, failure.code, failure.message))
+        self._pieces.forget_connection(failure)
+        if fatal:
+            self._pieces.give_up(failure)
+            return False
+        await asyncio.sleep(max(self._backoff_s, min(failure.retry_after_s or 0, LONGEST_BACKOFF_S)))
+        self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
+        return True
+
+    async def _converse(self, line: _Line) -> None:
+        self._pieces.forget_connection()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send(line.socket))
+            group.create_task(self._receive(line.socket))
+            group.create_task(self._renew(line.opened_s + self._settings.stt_session_s))
+
+    async def _renew(self, due_s: float) -> NoReturn:
+        """Once the session is old and nobody speaks, open another; once nobody speaks then either, change over."""
+        await asyncio.sleep(due_s - self._now())
+        while self._next is None:
+            await self._pieces.idle.wait()
             try:
-                async with realtime_session(
-                    self._clients, "stt", _session(self._settings), query=QUERY
-                ) as socket, asyncio.TaskGroup() as group:  # fmt: skip
-                    self._post(SttConnected(socket.acquire_us))
-                    group.create_task(self._send_audio(socket))
-                    group.create_task(self._receive(socket))
-            except Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
-                failure = self._clients.explain("stt", _only(error))
-            if self._backoff_s == FIRST_BACKOFF_S:  # say it once, not at every try
-                self._post(SttFailed(0, failure.code, failure.message))
-            self._forget_connection()
-            if verdict(failure.code) is Verdict.FATAL or not failure.retryable:
-                self._give_up(failure)
-                return
-            await asyncio.sleep(self._backoff_s)
-            self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
+                self._next = await self._open()
+            except Exception:  # noqa: BLE001 - the old one still works; when it does not, it is told
+                await asyncio.sleep(LONGEST_BACKOFF_S)
+        await self._pieces.idle.wait()
+        raise _Renewed
 
-    # ------------------------------------------------------------------------------ one connection
-    async def _send_audio(self, socket: RealtimeSocket) -> None:
-        timeout_s = self._settings.stt_timeout_s
-        self._work.set()
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    # ------------------------------------------------------------------------------ what goes out
+    async def _send(self, socket: RealtimeSocket) -> NoReturn:
         while True:
-            await self._work.wait()
-            self._work.clear()
-            for piece in list(self._pieces):
-                while piece.sent < len(piece.audio):
-                    chunk = bytes(piece.audio[piece.sent : piece.sent + CHUNK_BYTES])
-                    piece.sent += len(chunk)
-                    # Plain text: the SDK's typed append costs fourteen times as much, fifty times a second.
-                    audio = base64.b64encode(chunk).decode("ascii")
-                    async with asyncio.timeout(timeout_s):
-                        await socket.send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
-                if not piece.committed:
-                    break  # the service has one buffer: what follows waits for this piece's commit
-                if not piece.asked:
-                    piece.asked = True
-                    async with asyncio.timeout(timeout_s):
-                        await socket.send(f'{{"type":"input_audio_buffer.commit","event_id":"commit_{piece.key}"}}')
+            self._pieces.work.clear()
+            await self._send_all(socket)
+            try:
+                async with asyncio.timeout_at(self._due_s()):
+                    await self._pieces.work.wait()
+            except TimeoutError:
+                self._look_at_the_time()
 
-    async def _receive(self, socket: RealtimeSocket) -> None:
+    async def _send_all(self, socket: RealtimeSocket) -> None:
+        for piece in self._pieces.all:
+            while piece.sent < len(piece.audio):
+                chunk = bytes(piece.audio[piece.sent : piece.sent + CHUNK_BYTES])
+                piece.sent += len(chunk)
+                # Plain text: the SDK's typed append costs fourteen times as much, fifty times a second.
+                audio = base64.b64encode(chunk).decode("ascii")
+                async with asyncio.timeout(self._patience_s):
+                    await socket.send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+            if not piece.committed:
+                break  # the service has one buffer: what follows waits for this piece's commit
+            if not piece.asked:
+                piece.asked, piece.news_s = True, self._now()
+                async with asyncio.timeout(self._patience_s):
+                    await socket.send(f'{{"type":"input_audio_buffer.commit","event_id":"commit_{piece.key}"}}')
+
+    def _due_s(self) -> float | None:
+        """When the first of the committed pieces has waited too long."""
+        return min((piece.news_s + self._patience_s for piece in self._pieces.all if piece.asked), default=None)
+
+    def _look_at_the_time(self) -> None:
+        """Give up a session that owes an answer and has fallen silent."""
+        now_s = self._now()
+        late = [p for p in self._pieces.all if p.asked and now_s >= p.news_s + self._patience_s]
+        if any([self._pieces.overdue(piece) for piece in late]):  # noqa: C419 - each is looked at
+            sentence = f"{NAMES['stt']} at {self._host} did not answer in time."
+            raise StageError("stt", "timeout", sentence, retryable=True)
+
+    # ------------------------------------------------------------------------------ what comes in
+    async def _receive(self, socket: RealtimeSocket) -> NoReturn:
         while True:
             event = await socket.receive()
-            match event.get("type", ""):
-                case "input_audio_buffer.committed":
-                    self._bind(event["item_id"])
-                case "conversation.item.input_audio_transcription.delta":
-                    self._delta(event)
-                case (
-                    "conversation.item.input_audio_transcription.completed"
-                    | "conversation.item.input_audio_transcription.failed"
-                ):
-                    self._result(event)
-                case "error":
-                    self._error(event["error"])
+            kind = str(event.get("type", ""))
+            if kind == "error":
+                self._error(event.get("error") or {})
+            elif kind.startswith("input_audio_buffer."):
+                self._buffer(kind.partition(".")[2], event)
+            elif kind.startswith("conversation.item.input_audio_transcription."):
+                self._words(kind.rpartition(".")[2], event)
 
-    # ------------------------------------------------------------------------------ whose is it
-    def _piece(self, item_id: str) -> _Piece | None:
-        """The piece the service speaks of; where only one can be meant, that one."""
-        for piece in self._pieces:
-            if piece.item_id == item_id:
-                return piece
-        nameless = [piece for piece in self._pieces if piece.item_id is None and piece.sent]
-        if len(nameless) == 1:
-            nameless[0].item_id = item_id
-            return nameless[0]
-        return None
+    def _buffer(self, kind: str, event: Mapping[str, Any]) -> None:
+        if kind == "committed":
+            self._pieces.taken(str(event["item_id"]), event.get("previous_item_id"), self._now())
+        elif kind == "speech_started":
+            self._pieces.speech(str(event["item_id"]))
+        elif kind == "speech_stopped":
+            self._pieces.cut(str(event["item_id"]))
 
-    def _bind(self, item_id: str) -> None:
-        """The service confirms commits in the order in which it got them."""
-        for piece in self._pieces:
-            if piece.item_id == item_id or (piece.item_id is None and piece.asked):
-                piece.item_id = item_id
-                break
-        early = self._early.pop(item_id, None)
-        if early is not None:
-            self._result(early)
+    def _words(self, kind: str, event: Mapping[str, Any]) -> None:
+        item_id = str(event["item_id"])
+        if kind == "delta":
+            self._pieces.words(item_id, str(event.get("delta") or ""), self._now())
+        elif kind == "completed":
+            self._pieces.over(item_id, str(event.get("transcript") or ""), "", self._now())
+        elif kind == "failed":
+            self._pieces.over(item_id, None, str((event.get("error") or {}).get("code") or ""), self._now())
 
-    def _delta(self, event: dict[str, Any]) -> None:
-        piece = self._piece(event["item_id"])
+    def _error(self, error: Mapping[str, Any]) -> None:
+        """Take in an error: of a commit, of the session, or of something that does not matter so much."""
+        code, asked = str(error.get("code") or ""), str(error.get("event_id") or "")
+        piece = next((piece for piece in self._pieces.all if asked == f"commit_{piece.key}"), None)
+        meaning = CODES.get(code)
+        if code in ACCOUNT or (meaning is Verdict.RETRY and code not in STAYS_OPEN):
+            raise session_error("stt", self._host, error, self._settings.stt_model)
         if piece is not None:
-            piece.words += event.get("delta") or ""
-            self._post(PartialTranscript(piece.key, piece.words))
+            self._refused_commit(piece, code)
 
-    def _result(self, event: dict[str, Any]) -> None:
-        piece = self._piece(event["item_id"])
-        if piece is None:
-            if len(self._early) < MAX_ITEMS:
-                self._early[event["item_id"]] = event
-        elif event["type"].endswith(".completed"):
-            self._finish(piece, event.get("transcript") or "")
-        else:
-            error = event.get("error") or {}
-            self._fail(piece, error.get("code") or "failed", "Speech to text could not read what was said.")
-
-    def _error(self, error: dict[str, Any]) -> None:
-        code = error.get("code") or ""
-        asked = str(error.get("event_id") or "")
-        for piece in self._pieces:
-            if asked == f"commit_{piece.key}":
-                if code == "input_audio_buffer_commit_empty":
-                    self._finish(piece, "")  # there was nothing in it, and that is an answer
-                else:
-                    self._fail(piece, code or "error", "Speech to text refused what was said.")
-                return
-        if verdict(code) is Verdict.FATAL or code == "session_expired":
-            raise session_error("stt", self._clients.endpoints["stt"].host, error, self._settings.stt_model)
-
-    # ------------------------------------------------------------------------------ ends
-    def _finish(self, piece: _Piece, words: str) -> None:
-        if piece in self._pieces:
-            self._pieces.remove(piece)
-            self._backoff_s = FIRST_BACKOFF_S
-            self._post(FinalTranscript(piece.key, words.strip()))
-
-    def _fail(self, piece: _Piece, code: str, message: str) -> None:
-        if piece in self._pieces:
-            self._pieces.remove(piece)
-            self._post(SttFailed(piece.key, code, message))
-
-    def _give_up(self, failure: StageError) -> None:
-        self._dead = failure
-        for piece in list(self._pieces):
-            if piece.committed:
-                self._fail(piece, failure.code, failure.message)
-
-    def _forget_connection(self) -> None:
-        self._early.clear()
-        for piece in self._pieces:
-            piece.sent, piece.asked, piece.item_id, piece.words = 0, False, None, ""
-
-
-def _session(settings: Settings) -> dict[str, Any]:
-    transcription: dict[str, Any] = {"model": settings.stt_model}
-    if settings.stt_language:
-        live = settings.stt_model in {"gpt-live-transcribe", "gpt-transcribe"}
-        transcription |= {"languages": [settings.stt_language]} if live else {"language": settings.stt_language}
-    audio_input = {
-        "format": {"type": "audio/pcm", "rate": RATE_HZ},
-        "transcription": transcription,
-        "turn_detection": None,
-    }
-    return {"type": "transcription", "audio": {"input": audio_input}}
+    def _refused_commit(self, piece: Piece, code: str) -> None:
+        if verdict(code) is Verdict.BENIGN:
+            self._pieces.nothing_in(piece)
+        elif not piece.answered:
+            self._pieces.fail(piece, code or "error", "Speech to text refused what was said.")
 
 
 def _only(error: BaseException) -> BaseException:
