@@ -234,7 +234,7 @@ async def test_a_function_is_called():
         ({"stt_fail": {1}}, "completed", "Sorry, I did not catch that. Could you say it again?"),
         ({"stt_drop": {1}}, "completed", ANSWER),
         ({"stt_stall": {1}}, "completed", ANSWER),
-        ({"stt_stall": {1, 2}}, "completed", "Sorry, I did not catch that. Could you say it again?"),
+        ({"stt_stall": {1, 2, 3}}, "completed", "Sorry, I did not catch that. Could you say it again?"),
         ({"stt_empty": {1}}, "discarded", None),
         ({"llm_break": {1: 2}}, "failed", "Sorry, something went wrong on my side. Please try again."),
         ({"llm_break": {1: 8}}, "failed", "It is nine in"),
