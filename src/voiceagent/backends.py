@@ -83,8 +83,9 @@ class Backends:
             clients = Clients(self._settings, url)
             self._stack.push_async_callback(clients.aclose)
             self._stages = cascade(
-                clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won)
-            )
+                clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won),
+                lambda failure: self._log.event("stt_fallback", code=failure.code, sentence=failure.message),
+            )  # fmt: skip
             self._voice = speech_to_speech(clients, self._settings, self._stages)
             self._checking = asyncio.create_task(self._check(clients), name="backends check")
             if self._settings.mode == "cascade":

@@ -26,7 +26,7 @@ NAMES: dict[Stage, str] = {
 }
 QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "account_deactivated"})
 NO_MODEL = frozenset({"model_not_found", "invalid_model", "DeploymentNotFound", "missing_model"})
-NO_WEBSOCKET = frozenset({200, 404, 405, 426})
+NO_WEBSOCKET = frozenset({200, 404, 405, 426, 501})
 """How a server that knows no Realtime answers its handshake."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
