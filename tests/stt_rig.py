@@ -59,13 +59,14 @@ class Line:
 
 
 class Rig:
-    """A client and its sessions. `refusals`: what opening the next ones fails with."""
+    """A client and its sessions. `refusals`: what opening the next ones fails with; `opens_s`: how long it takes."""
 
     def __init__(self, settings):
         self.settings = settings
         self._start_s = asyncio.get_running_loop().time()
         self.lines = []
         self.refusals = []
+        self.opens_s = 0
         self.facts = []
         self.stt = Pieces(settings, self.facts.append)
         clients = Clients(settings, "http://twin/v1")
@@ -76,6 +77,8 @@ class Rig:
         assert (stage, query, session["type"]) == ("stt", {"intent": "transcription"}, "transcription")
         if self.refusals:
             raise self.refusals.pop(0)
+        if self.opens_s:
+            await asyncio.sleep(self.opens_s)
         line = Line(self.now_ms)
         self.lines.append(line)
         try:

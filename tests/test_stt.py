@@ -68,6 +68,17 @@ async def test_doubles_and_strangers(rig):
 
 
 @on_rig()
+async def test_a_commit_of_nobody_that_comes_again(rig):
+    """It is not the next item's."""
+    await rig.hear(taken("x"))
+    await rig.say(1)
+    await rig.hear(taken("x"), words("x", "who?"))
+    assert rig.finals == []
+    await rig.hear(taken("a", "x"), words("a", "one"))
+    assert rig.finals == [(1, "one")]
+
+
+@on_rig()
 async def test_nothing_said_and_nothing_understood(rig):
     """An empty transcript is an end, also after deltas; a failed one is an end too."""
     await rig.say(1)
@@ -168,6 +179,7 @@ async def test_an_item_that_the_server_cuts(rig):
     rig.stt.append(FRAME * 50)
     await rig.hear(speech("started", "a"), speech("stopped", "a"), taken("a"), speech("started", "b"))
     await rig.hear(speech("stopped", "b"), taken("b", "a"), words("b", "is it"), words("a", "what time"))
+    await rig.hear(words("b", "another"), words("a", {}, "failed"))
     assert rig.finals == []
     rig.stt.commit(1)
     await rig.hear(speech("started", "c"), taken("c", "b"), words("c", "now", "delta"))

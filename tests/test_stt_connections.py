@@ -99,6 +99,22 @@ async def test_an_old_session_is_not_left_under_an_item(rig):
 
 
 @on_rig(stt_session_s=100)
+async def test_an_item_during_a_renewal(rig):
+    """What begins while the next session is being opened is the old one's, which stays until its words are there."""
+    rig.opens_s = 2
+    await rig.wait(101)
+    await rig.say(1)
+    await rig.wait(3)
+    assert (len(rig.lines), rig.lines[0].closed_ms, rig.line.sent) == (2, None, [])
+    rig.lines[0].say(taken("a"), words("a", "one"))
+    await settle()
+    assert (rig.finals, rig.lines[0].closed_ms) == ([(1, "one")], 104_000)
+    await rig.say(2)
+    assert rig.line.committed == {2: FRAME * 10}
+    assert len(rig.lines) == 2
+
+
+@on_rig(stt_session_s=100)
 async def test_a_renewal_that_fails(rig):
     """The old session is used on, another try is made later, and nobody is told."""
     rig.refusals = [ConnectionRefusedError(), ConnectionRefusedError()]

@@ -229,6 +229,19 @@ async def test_a_server_without_realtime():
 
 
 @virtual_time
+async def test_two_that_find_out_at_once():
+    """Both send files; it is told once."""
+    files = Files()
+    async with files.serve(**MODEL) as begin:
+        pairs = [begin(), begin()]
+        for stt, _ in pairs:
+            speak(stt, 1)
+        await asyncio.sleep(1)
+        assert all(1 in finals(facts) for _, facts in pairs)
+        assert (files.handshakes, len(files.told)) == (2, 1)
+
+
+@virtual_time
 async def test_by_wish_there_is_no_other_way():
     """`stt_api=realtime` is a stream or nothing."""
     files = Files()

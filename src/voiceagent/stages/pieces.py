@@ -165,10 +165,9 @@ class Pieces:
             self._settle(piece)
 
     def nothing_in(self, piece: Piece) -> None:
-        """Take in that there was nothing to commit. That says nothing of a piece that was committed before."""
-        if not piece.answered:
-            piece.answered = True
-            self._settle(piece)
+        """Take in that there was nothing to commit; what was committed before is still waited for."""
+        piece.answered = True
+        self._settle(piece)
 
     # ------------------------------------------------------------------------------ whose is it
     def _item(self, item_id: str) -> Heard:
@@ -182,7 +181,7 @@ class Pieces:
     def _guess(self, item_id: str) -> Heard:
         """The item; where only one piece can be meant, it is that one's."""
         item = self._item(item_id)
-        if item.piece is None:
+        if item.piece is None and not item.taken:  # what was taken while nobody waited is nobody's
             candidates = [piece for piece in self._pieces if piece.sent and not piece.answered]
             if len(candidates) == 1 and not any(not self._heard[one].cut for one in candidates[0].heard):
                 self._give(item_id, candidates[0])
