@@ -1,9 +1,15 @@
 """Whose words they are: results in any order, the server's own cuts, errors of one item and of the whole session."""
 
+import asyncio
+
 import pytest
 
 from tests.stt_rig import EMPTY, FRAME, on_rig, refusal, speech, taken, words
-from voiceagent.events import FinalTranscript
+from tests.test_stages import finals, stages
+from tests.twin.realtime import Loud, silence, voice
+from tests.virtual import virtual_time
+from voiceagent.events import FinalTranscript, SttFailed
+from voiceagent.twin import Script, detection
 
 
 @on_rig()
@@ -227,3 +233,32 @@ async def test_one_part_that_fails(rig):
     await rig.hear(speech("stopped", "a"), taken("a"), taken("b", "a"), words("b", "two"))
     await rig.hear(words("a", {"code": "x"}, "failed"))
     assert rig.facts[-1] == FinalTranscript(1, "two")
+
+
+@pytest.mark.parametrize("rest_ms", [300, 30])
+def test_the_twins_own_cuts(rest_ms, monkeypatch):
+    """Through the SDK: the twin cuts one item in two; the rest, if it is worth a commit, is its third part."""
+    monkeypatch.setattr(detection, "Silero", Loud)
+
+    @virtual_time
+    async def run():
+        script = Script(transcripts=["what time", "is it", ""])
+        settings = {"stt_model": "gpt-transcribe", "stt_turn_detection": "server_vad"}
+        async with stages(script, **settings) as (engines, _, stt, facts):
+            stt.open(1)
+            for _ in range(2):
+                stt.append(silence(400) + voice(800) + silence(512))
+                await asyncio.sleep(0.5)
+            stt.append(silence(rest_ms))
+            stt.commit(1)
+            await asyncio.sleep(1)
+            assert finals(facts) == {1: "what time is it"}
+            assert len(engines.of("stt_commit")) == (3 if rest_ms >= 100 else 2)
+            stt.open(2)
+            stt.append(silence(200))
+            stt.commit(2)
+            await asyncio.sleep(1)
+            assert finals(facts)[2] == ""
+            assert not [fact for fact in facts if isinstance(fact, SttFailed)]
+
+    run()
