@@ -95,20 +95,20 @@ class Settings(BaseSettings):
     )
     stt_api: Literal["auto", "realtime", "file"] = Field(
         "auto",
-        description="(Not used yet.) `realtime`: streamed; `file`: a request an utterance; `auto`: streamed where the server can.",
+        description="`realtime`: streamed; `file`: a request an utterance; `auto`: streamed where the server can.",
     )
     stt_turn_detection: Literal["none", "server_vad", "semantic_vad"] = Field(
         "none",
-        description="(Not used yet.) Whether the server cuts turns too, for models that can; the agent ends turns in any case.",
+        description="Whether the server cuts turns too, for models that can; the agent ends turns in any case.",
     )
     stt_prompt: str | None = Field(
-        None, description="(Not used yet.) What the speech is about, for models that take it."
+        None, description="What the speech is about, for models that take it."
     )
     stt_keywords: tuple[str, ...] = Field(
-        (), description="(Not used yet.) Words to listen for (as JSON list), for models that take them."
+        (), description="Words to listen for (as JSON list), for models that take them."
     )
     stt_delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
-        None, description="(Not used yet.) How long a streaming model waits for certainty, for models that take it."
+        None, description="How long a streaming model waits for certainty, for models that take it."
     )
     stt_noise_reduction: Literal["near_field", "far_field"] | None = Field(
         None, description="Noise reduction on the server, for models that take it."
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=1_000,
-        description="(Not used yet.) Silence added before a commit, for a model that loses its last word.",
+        description="Silence added before a commit, for a model that loses its last word.",
     )
     stt_session_s: float = Field(
         3_000.0, gt=1, description="Age at which an idle session is renewed; the service ends it after an hour."
