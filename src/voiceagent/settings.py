@@ -101,9 +101,7 @@ class Settings(BaseSettings):
         "none",
         description="Whether the server cuts turns too, for models that can; the agent ends turns in any case.",
     )
-    stt_prompt: str | None = Field(
-        None, description="What the speech is about, for models that take it."
-    )
+    stt_prompt: str | None = Field(None, description="What the speech is about, for models that take it.")
     stt_keywords: tuple[str, ...] = Field(
         (), description="Words to listen for (as JSON list), for models that take them."
     )
