@@ -48,22 +48,14 @@ VOICE = [
     row("realtime", ANSWERED, "swap", event="*.committed", behind=CREATED),
     row("realtime", ANSWERED, "transcript"),
     row("realtime", ANSWERED, "failed_transcript"),
+    row("realtime", ENDED, "stall", event=CREATED, after_events=1),
+    row("realtime", ENDED, "stall", event=DELTA, after_events=3),
+    row("realtime", ENDED, "missing", event=CREATED, event_nth=1),
+    row("realtime", ENDED, "missing", event=DONE, event_nth=1),
+    row("realtime", ENDED, "missing", event="response.create", event_nth=1, **UP),
+    row("realtime", ANSWERED, "duplicate", event="response.create", **UP),
 ]
-SILENCE = "a session that has fallen silent is not given up: every later turn waits in vain"
 DEFECTS = [
-    defect(SILENCE, "realtime", ENDED, "stall", event=CREATED, after_events=1),
-    defect(SILENCE, "realtime", ENDED, "stall", event=DELTA, after_events=3),
-    defect(SILENCE, "realtime", ENDED, "missing", event=CREATED, event_nth=1),
-    defect(SILENCE, "realtime", ENDED, "missing", event=DONE, event_nth=1),
-    defect(SILENCE, "realtime", ENDED, "missing", event="response.create", event_nth=1, **UP),
-    defect(
-        "a request too many fails the answer under way",
-        "realtime",
-        ANSWERED,
-        "duplicate",
-        event="response.create",
-        **UP,
-    ),
     defect("no audio is blamed on the language model", "realtime", SILENT, "missing", event=DELTA),
 ]
 

@@ -17,11 +17,14 @@ SAMPLES_PER_MS = 24
 class Answer:
     """The answer of one epoch. `create` is its request, `past` what a new conversation is to be told before."""
 
-    def __init__(self, epoch: int, past: Sequence[Mapping[str, Any]], event_id: str, create: Mapping[str, Any]) -> None:
+    def __init__(
+        self, epoch: int, past: Sequence[Mapping[str, Any]], event_id: str, create: Mapping[str, Any], *, host: str
+    ) -> None:
         self.epoch = epoch
         self.past = past
         self.event_id = event_id
         self.create = create
+        self.asked_s = 0.0  # when it was asked for
         self.acquired: Acquired | None = None
         self.response_id: str | None = None
         self.items: list[str] = []  # the messages that it has put into the conversation
@@ -29,6 +32,7 @@ class Answer:
         self.covers: set[int] = set()  # what it answers, by key
         self.left = False  # nobody takes it any more
         self.done = False
+        self._who = f"The voice model at {host}"
         self._parts: asyncio.Queue[SpokenPart | StageError | None] = asyncio.Queue(maxsize=MAX_PARTS)
 
     def put(self, part: SpokenPart | StageError | None) -> None:
@@ -41,9 +45,7 @@ class Answer:
         if self._parts.full():
             self.done = True
             self._parts.get_nowait()
-            part = StageError(
-                "realtime", "overrun", "The voice model said more than anybody can hear.", retryable=False
-            )
+            part = StageError("realtime", "overrun", f"{self._who} said more than anybody can hear.", retryable=False)
         self._parts.put_nowait(part)
 
     async def parts(self) -> AsyncIterator[SpokenPart]:
@@ -84,7 +86,7 @@ class Answer:
             case "failed":
                 error = details.get("error") or {}
                 code = str(error.get("code") or error.get("type") or "failed")
-                sentence = f"The voice model broke off its answer with an error ({code})."
+                sentence = f"{self._who} broke off its answer with an error ({code})."
                 self.put(StageError("realtime", code, sentence, retryable=verdict(code) is not Verdict.FATAL))
                 return
             case "incomplete":

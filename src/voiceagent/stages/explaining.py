@@ -280,3 +280,10 @@ def _told(stage: Stage, who: str, model: str, error: BaseException) -> StageErro
 
 def _unreadable(stage: Stage, who: str) -> StageError:
     return StageError(stage, "unreadable", f"{who} sent an answer that cannot be read.", retryable=True)
+
+
+def only(error: BaseException) -> BaseException:
+    """Return the exception itself, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

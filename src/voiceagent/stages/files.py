@@ -1,18 +1,17 @@
 """Speech to text a file an item, over ``/audio/transcriptions``: for servers and models without Realtime."""
 
 import asyncio
-import io
-import wave
 from contextlib import AsyncExitStack
 from typing import Any
 
+from voiceagent.audio import wav_bytes
 from voiceagent.events import SttConnected, SttFailed
 from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import ACCOUNT
 from voiceagent.stages.parameters import acquired
-from voiceagent.stages.pieces import RATE_HZ, Piece, Pieces
+from voiceagent.stages.pieces import Piece, Pieces
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.transcription import file_parameters
 
@@ -62,7 +61,7 @@ class FileTranscriber:
         """Find the words of one piece. Raises `StageError` where all that follow would end the same way."""
         try:
             async with asyncio.timeout(self._settings.stt_timeout_s), self._free:
-                words = await self._tried(wav(bytes(piece.audio)))
+                words = await self._tried(wav_bytes(bytes(piece.audio)))
         except Exception as error:
             failure = self._clients.explain("stt", error)
             if failure.code in ACCOUNT:
@@ -101,14 +100,3 @@ class FileTranscriber:
 def takes_files(settings: Settings) -> bool:
     """Return whether the model can be sent files, as far as it is known."""
     return capabilities(settings.stt_model, "stt").http
-
-
-def wav(pcm: bytes) -> bytes:
-    """Return PCM16 mono at 24 kHz as a file."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(RATE_HZ)
-        sound.writeframes(pcm)
-    return file.getvalue()

@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from voiceagent.audio import RATE_HZ
 from voiceagent.events import FinalTranscript, PartialTranscript, SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.ports import StageError, Transcribed
 
-RATE_HZ = 24_000
 BYTES_PER_MS = RATE_HZ * 2 // 1000
 MIN_COMMIT_BYTES = 120 * BYTES_PER_MS  # the service refuses to commit less than 100 ms
+CHUNK_BYTES = 200 * BYTES_PER_MS  # a message when there is a backlog
 MAX_ITEMS = 16
 MAX_HEARD = 64
 MOST_TRIES = 3

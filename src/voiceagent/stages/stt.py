@@ -14,12 +14,11 @@ from voiceagent.events import SttConnected, SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, verdict
-from voiceagent.stages.pieces import BYTES_PER_MS, Piece, Pieces
+from voiceagent.stages.pieces import CHUNK_BYTES, Piece, Pieces
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
 from voiceagent.stages.transcription import transcription_session
 
-CHUNK_BYTES = 200 * BYTES_PER_MS  # a message when there is a backlog
 QUERY = {"intent": "transcription"}
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 WORTH_TELLING = 3  # failures in a row while nobody waits
@@ -83,7 +82,7 @@ class RealtimeTranscriber:
         except* _Renewed:
             failure = None
         except* Exception as error:  # noqa: BLE001 - whatever ends a connection is explained, and told
-            failure = self._clients.explain("stt", _only(error))
+            failure = self._clients.explain("stt", error)
         finally:
             if line is not None:
                 await line.aclose()
@@ -224,10 +223,3 @@ class RealtimeTranscriber:
             self._pieces.nothing_in(piece)
         elif not piece.answered:
             self._pieces.fail(piece, code or "error", "Speech to text refused what was said.")
-
-
-def _only(error: BaseException) -> BaseException:
-    """The exception itself, out of the groups that task groups wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from voiceagent.audio import RATE_HZ
 from voiceagent.models import Capabilities, capabilities
 from voiceagent.settings import Settings
 
-RATE_HZ = 24_000
 # Every field: the service's own silence has been 200 ms and 500 ms.
 DETECTIONS: dict[str, dict[str, Any]] = {
     "server_vad": {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500},
@@ -16,7 +16,7 @@ DETECTIONS: dict[str, dict[str, Any]] = {
 def transcription_session(settings: Settings) -> dict[str, Any]:
     """Return the ``session`` of a transcription. Turn detection is always told: left out, a server may have its own."""
     row = capabilities(settings.stt_model, "stt")
-    transcription = {"model": settings.stt_model, **_words(settings, row)}
+    transcription = {"model": settings.stt_model, **words(settings, row)}
     if settings.stt_delay and "delay" in row.takes:
         transcription["delay"] = settings.stt_delay
     audio_input: dict[str, Any] = {
@@ -40,11 +40,11 @@ def turn_detection(settings: Settings) -> dict[str, Any] | None:
 def file_parameters(settings: Settings) -> dict[str, Any]:
     """Return what a request of a file carries beside it."""
     row = capabilities(settings.stt_model, "stt")
-    return {"model": settings.stt_model, "response_format": "json", **_words(settings, row)}
+    return {"model": settings.stt_model, "response_format": "json", **words(settings, row)}
 
 
-def _words(settings: Settings, row: Capabilities) -> dict[str, Any]:
-    """What helps to find the words."""
+def words(settings: Settings, row: Capabilities) -> dict[str, Any]:
+    """Return what helps a model of this class to find the words, as far as the user said it."""
     found: dict[str, Any] = {}
     if settings.stt_language and "languages" in row.takes:
         found["languages"] = [settings.stt_language]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from voiceagent.audio import RATE_HZ
 from voiceagent.models import capabilities
 from voiceagent.settings import Settings
+from voiceagent.stages.transcription import words
 
-RATE_HZ = 24_000
 MOST_OUTPUT_TOKENS = 4_096
 COMMITTED_TRANSCRIBER = "gpt-transcribe"
 """Transcribes what a conversation was told; the models that stream words are for transcription sessions."""
@@ -16,16 +17,11 @@ def voice_config(settings: Settings) -> dict[str, Any]:
     """Return the ``session`` of a conversation: its turns are ours, its transcripts are for the record."""
     streams = capabilities(settings.stt_model, "stt").deltas == "speaking"
     model = COMMITTED_TRANSCRIBER if streams else settings.stt_model
-    takes = capabilities(model, "stt").takes
-    transcription: dict[str, Any] = {"model": model}
-    if settings.stt_language:
-        transcription |= (
-            {"languages": [settings.stt_language]} if "languages" in takes else {"language": settings.stt_language}
-        )
+    transcription = {"model": model, **words(settings, capabilities(model, "stt"))}
     audio_input: dict[str, Any] = {
         "format": {"type": "audio/pcm", "rate": RATE_HZ}, "transcription": transcription, "turn_detection": None,
     }  # fmt: skip
-    if settings.stt_noise_reduction:
+    if settings.stt_noise_reduction and "noise_reduction" in capabilities(settings.realtime_model, "realtime").takes:
         audio_input["noise_reduction"] = {"type": settings.stt_noise_reduction}
     audio_output: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": RATE_HZ}, "voice": settings.tts_voice}
     if settings.tts_speed is not None:

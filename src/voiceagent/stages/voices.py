@@ -11,6 +11,7 @@ from typing import Any
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.explaining import only
 from voiceagent.stages.ports import Acquired, StageError
 from voiceagent.stages.reading import Reading, response_create, session_config
 from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
@@ -130,7 +131,7 @@ class VoiceSession:
                 group.create_task(self._write(socket))
                 group.create_task(self._read(socket))
         except Exception as error:  # noqa: BLE001 - whatever ends a connection is explained to who waits for it
-            cause = _only(error)
+            cause = only(error)
             self.renewed = self.used and isinstance(cause, _Renewed)
             if not isinstance(cause, _Renewed):
                 self._failure = self._clients.explain("tts", cause)
@@ -281,10 +282,3 @@ class VoicePool:
         session.task.add_done_callback(self._ending.discard)
         if session.renewed and not self._closed and all(other.old for other in self._sessions):
             self._opened()
-
-
-def _only(error: BaseException) -> BaseException:
-    """The exception itself, out of the groups that task groups wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
