@@ -11,7 +11,6 @@ from tests.faulty import (
     NOTHING,
     SILENT,
     UP,
-    defect,
     row,
     through,
 )
@@ -71,6 +70,8 @@ LLM = [
     row("llm", CUT, "drop", after_events=8),
     row("llm", ANSWERED, "stall"),
     row("llm", ANSWERED, "stall", after_events=0),
+    row("llm", APOLOGY, "stall", after_events=3),
+    row("llm", CUT, "stall", after_events=8),
     row("llm", ANSWERED, "stall", after_events=3, for_ms=700),
     row("llm", ANSWERED, "error", after_events=0),
     row("llm", APOLOGY, "error", after_events=3),
@@ -78,6 +79,7 @@ LLM = [
     row("llm", ANSWERED, "garbage"),
     row("llm", APOLOGY, "garbage", after_events=3),
     row("llm", APOLOGY, "garbage", after_events=3, text="[]"),
+    row("llm", ANSWERED, "truncate"),
     row("llm", APOLOGY, "truncate", after_events=3),
     row("llm", CUT, "truncate", after_events=9),
     row("llm", ANSWERED, "missing", event="[[]DONE]"),
@@ -97,6 +99,7 @@ TTS = [
     row("tts", ANSWERED, "drop", after_bytes=1),
     row("tts", CUT, "drop", after_events=2),
     row("tts", ANSWERED, "stall"),
+    row("tts", CUT, "stall", after_events=3),
     row("tts", ANSWERED, "stall", after_bytes=4_801, for_ms=700),
     row("tts", CUT, "error", after_events=2),
     row("tts", ANSWERED, "garbage"),
@@ -108,16 +111,8 @@ TTS = [
     row("tts", ANSWERED, "delay", delay_ms=700),
 ]
 
-NO_HOST = "the session's own deadlines name no host"
-DEFECTS = [
-    defect(NO_HOST, "llm", APOLOGY, "stall", after_events=3),
-    defect(NO_HOST, "llm", CUT, "stall", after_events=8),
-    defect(NO_HOST, "llm", APOLOGY, "truncate"),
-    defect(NO_HOST, "tts", CUT, "stall", after_events=3),
-]
 
-
-@pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS + DEFECTS)
+@pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS)
 def test_a_fault(rule, becomes, monkeypatch):
     """The turn becomes what the table says; who failed, where and why is told; the session goes on."""
     through(rule, becomes, monkeypatch, speculate=False, llm_api="chat", tts_api="speech")

@@ -56,7 +56,7 @@ VOICE = [
     row("realtime", ANSWERED, "duplicate", event="response.create", **UP),
 ]
 DEFECTS = [
-    defect("no audio is blamed on the language model", "realtime", SILENT, "missing", event=DELTA),
+    defect("a connection whose answers have no sound is not left", "realtime", SILENT, "missing", event=DELTA),
 ]
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.virtual import virtual_time
-from voiceagent.events import ReplyFailed, ReplyPhrase, ReplyWords
+from voiceagent.events import ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
 from voiceagent.reply import ReplyAttempt
@@ -92,3 +92,14 @@ def test_a_phrase_that_breaks_off(parts, marks):
         assert await told("It is me.", BROKEN) == [ReplyFailed(1, "tts", "error", "It broke off.")]
 
     run()
+
+
+@virtual_time
+async def test_an_answer_without_a_word():
+    """Whoever made the reply answers for it if there is nothing in it: its stage, and its name with its host."""
+    facts = []
+    stages = Stages(stt=None, llm=None, tts=Voice(()), warm=None, hosts={"llm": "host:80"})
+    attempt = ReplyAttempt(1, stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
+    attempt.promote()
+    await attempt.run([], " ")
+    assert facts == [ReplyDone(1, 0, {}, "llm", "The language model at host:80")]

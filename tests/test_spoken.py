@@ -57,7 +57,10 @@ class Bin:
 async def made(voice, *, canned="", tools=()):
     """The facts and the outbox of one attempt."""
     facts, outbox = [], Bin()
-    attempt = SpokenAttempt(7, voice, outbox, post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1), tools=tools)
+    attempt = SpokenAttempt(
+        7, voice, outbox,
+        post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1), hosts={"realtime": "host"}, tools=tools,
+    )  # fmt: skip
     await attempt.run([], canned)
     assert outbox.total == outbox.samples
     return facts, outbox

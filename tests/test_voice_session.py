@@ -179,6 +179,23 @@ async def test_failure_and_recovery():
 
 
 @virtual_time
+async def test_an_answer_without_a_sound():
+    """It is the voice model's trouble, told with its host; nothing is said aloud, and the next turn works."""
+    async with world(Script(transcripts=["one", "two"], replies=["", ANSWER]), **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_turns(1)
+        notices = [(notice.code, notice.message) for notice in w.browser.of(protocol.Notice)]
+        host = w.clients.endpoints["realtime"].host
+        assert notices[0] == ("realtime_failed", f"The voice model at {host} gave no answer.")
+        assert [code for code, _ in notices] == ["realtime_failed", "no_voice"]
+        assert [(fault.stage, fault.code) for fault in w.turns[0].faults] == [("realtime", "empty_reply")]
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_turns(2)
+        assert [turn.outcome for turn in w.turns] == ["failed", "completed"]
+        assert [heard.text for heard in w.browser.of(protocol.Heard)] == [ANSWER]
+
+
+@virtual_time
 async def test_half_duplex_and_talk_key():
     """The talk key decides about the floor with a voice model, too."""
     async with world(Script(replies=[STORY, ANSWER]), barge_in=False, **FIXED) as w:

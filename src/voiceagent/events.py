@@ -208,11 +208,13 @@ class ReplyAudible:
 
 @dataclass(frozen=True, slots=True)
 class ReplyDone:
-    """The reply is made: all its audio was handed on."""
+    """The reply is made: all its audio was handed on. If there was none, `stage` answers for it; a sentence calls it `who`."""
 
     epoch: int
     samples: int
     usage: dict[str, int] = field(default_factory=dict)
+    stage: Stage = "llm"
+    who: str = "The language model"
 
 
 @dataclass(frozen=True, slots=True)

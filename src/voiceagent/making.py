@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from voiceagent.audio import first_audible_sample
-from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyMark, ReplyReady, Stage
+from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyDone, ReplyMark, ReplyReady, Stage
 from voiceagent.outbox import Outbox
 from voiceagent.stages.clients import NAMES
 from voiceagent.stages.ports import Acquired, StageError
@@ -29,13 +29,14 @@ class Making:
 
     def __init__(
         self, epoch: int, outbox: Outbox,
-        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts,
+        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, hosts: Mapping[Stage, str],
     ) -> None:  # fmt: skip
         self.epoch = epoch
         self._outbox = outbox
         self._post = post
         self._now_us = now_us
         self._timeouts = timeouts
+        self._hosts = hosts
         self._samples = 0
         self._usage: dict[str, int] = {}
         self._marked: set[str] = set()
@@ -71,13 +72,23 @@ class Making:
             self._marked.add(f"{stage} connected")
             self._post(ReplyConnected(self.epoch, stage, acquired.acquire_us, acquired.reused))
 
+    def _done(self, stage: Stage) -> None:
+        """There is no more; `stage` answers for it if there was nothing at all."""
+        self._outbox.complete(self.epoch, self._samples)
+        self._post(ReplyDone(self.epoch, self._samples, self._usage, stage, self._who(stage)))
+
+    def _who(self, stage: Stage) -> str:
+        """How a sentence names the stage."""
+        host = self._hosts.get(stage)
+        return f"{NAMES[stage]} at {host}" if host else NAMES[stage]
+
     @asynccontextmanager
     async def _deadline(self, stage: Stage, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 yield limit
         except TimeoutError:
-            raise StageError(stage, "timeout", f"{NAMES[stage]} did not answer in time.", retryable=True) from None
+            raise StageError(stage, "timeout", f"{self._who(stage)} did not answer in time.", retryable=True) from None
 
 
 async def wait_as_asked(failure: StageError) -> None:

@@ -102,7 +102,7 @@ class Playing(Answering):
         if reply.failure not in VOICES:  # else its last phrase has more words than audio, and only the pace tells which
             reply.ledger.close(fact.samples)
         if fact.samples == 0 and not reply.failure:
-            self._reply_failed(ReplyFailed(fact.epoch, "llm", "empty_reply", "The language model gave no answer."))
+            self._reply_failed(ReplyFailed(fact.epoch, fact.stage, "empty_reply", f"{fact.who} gave no answer."))
         elif reply.released and reply.complete:
             self._playback_ended(turn)
 

@@ -13,7 +13,6 @@ from typing import Any
 from voiceagent.audio import RATE_HZ, OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
 from voiceagent.events import (
     Fact,
-    ReplyDone,
     ReplyFailed,
     ReplyPhrase,
     ReplyWords,
@@ -75,7 +74,7 @@ class ReplyAttempt(Making):
         self, epoch: int, stages: Stages, outbox: Outbox,
         *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, tools: Sequence[Tool] = (),
     ) -> None:  # fmt: skip
-        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts)
+        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=stages.hosts)
         self._stages = stages
         self._tools = {tool.name: tool for tool in tools}
         self._group: asyncio.TaskGroup
@@ -235,8 +234,7 @@ class ReplyAttempt(Making):
             if failure is not None:  # the rest of the reply is not asked for
                 self._post(ReplyFailed(self.epoch, failure.stage, failure.code, failure.message))
                 break
-        self._outbox.complete(self.epoch, self._samples)
-        self._post(ReplyDone(self.epoch, self._samples, self._usage))
+        self._done("llm")
 
     async def _play_phrase(self, speech: _Speech) -> StageError | None:
         whole, first_sample, begun = OddBytes(), self._samples, False

@@ -252,7 +252,7 @@ class Session:
         if self._voice is not None:
             return SpokenAttempt(
                 epoch, self._voice, self._outbox,
-                post=post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
+                post=post, now_us=self._now_us, timeouts=self._timeouts, hosts=self._stages.hosts, tools=self._tools,
             )  # fmt: skip
         return ReplyAttempt(
             epoch, self._stages, self._outbox,

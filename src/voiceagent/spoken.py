@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from voiceagent.audio import RATE_HZ, OddBytes
-from voiceagent.events import Fact, ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
+from voiceagent.events import Fact, ReplyFailed, ReplyPhrase, ReplyWords, Stage
 from voiceagent.heard import WordMark, pause_ms, word_ms
 from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts, wait_as_asked
 from voiceagent.outbox import Outbox
@@ -28,9 +28,10 @@ class SpokenAttempt(Making):
 
     def __init__(
         self, epoch: int, voice: SpeechToSpeech, outbox: Outbox,
-        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, tools: Sequence[Tool] = (),
+        *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, hosts: Mapping[Stage, str],
+        tools: Sequence[Tool] = (),
     ) -> None:  # fmt: skip
-        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts)
+        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=hosts)
         self._voice = voice
         self._tools = {tool.name: tool for tool in tools}
         self._words = _Words(epoch, post)
@@ -56,8 +57,7 @@ class SpokenAttempt(Making):
             self._post(ReplyFailed(self.epoch, failure.stage, failure.code, failure.message))
         else:
             self._words.end(broken=False)
-        self._outbox.complete(self.epoch, self._samples)
-        self._post(ReplyDone(self.epoch, self._samples, self._usage))
+        self._done("realtime")
 
     async def _respond(
         self, messages: Sequence[Mapping[str, Any]], schemas: Sequence[Mapping[str, Any]], canned: str

@@ -54,6 +54,7 @@ def cascade(
         llm=llm,
         tts=tts,
         warm=warm,
+        hosts={stage: endpoint.host for stage, endpoint in clients.endpoints.items()},
     )
 
 

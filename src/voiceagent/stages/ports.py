@@ -149,3 +149,5 @@ class Stages:
     """Coroutine function: open connections before they are needed. Never raises."""
     voice: VoiceFactory | None = None
     """One model in place of the three."""
+    hosts: Mapping[Stage, str] = field(default_factory=dict)
+    """Where each is served, for sentences."""
