@@ -65,8 +65,17 @@ def test_compose():
         assert agent["depends_on"][name] == {"condition": "service_healthy"}
         assert "/health" in " ".join(compose["services"][name]["healthcheck"]["test"])
         assert compose["services"][name]["command"][-2:] == ["--only", name]
+    assert agent["depends_on"]["voice"] == {"condition": "service_healthy"}
+    assert "--only" not in compose["services"]["voice"]["command"]  # a conversation takes all three
     models = [name for name, service in compose["services"].items() if service.get("profiles") == ["models"]]
     assert models == ["speaches", "ollama"]
+
+
+def test_compose_is_of_its_schema():
+    """The file is what the Compose specification says."""
+    schema = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*schema, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def free_port():
@@ -93,9 +102,10 @@ def until_up(process, url):
 @pytest.mark.slow
 @pytest.mark.local
 def test_the_services_of_the_compose_file_converse():
-    """Its very commands and environment, on loopback ports: three services and the agent, which answers a question."""
+    """Its very commands and environment, on loopback ports: the agent answers a question over three services, and over one."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    ports = {name: free_port() for name in ("stt", "llm", "tts", "agent")}
+    twins = {"stt": ["stt"], "llm": ["llm"], "tts": ["tts"], "voice": ["stt", "llm", "tts"]}
+    ports = {name: free_port() for name in (*twins, "agent")}
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("VOICEAGENT_", "OPENAI_"))}
     voiceagent = [sys.executable, "-m", "voiceagent.cli"]
     with contextlib.ExitStack() as stack:
@@ -108,26 +118,25 @@ def test_the_services_of_the_compose_file_converse():
             stack.callback(process.terminate)
             return process
 
-        for name in ("stt", "llm", "tts"):
+        for name, has in twins.items():
             said = services[name]["command"]
             assert said[0] == "voiceagent"
             here = {"0.0.0.0": "127.0.0.1", "9000": str(ports[name])}
             process = start([here.get(word, word) for word in said[1:]], {})
-            assert until_up(process, f"http://127.0.0.1:{ports[name]}/health")["services"] == [name]
+            assert until_up(process, f"http://127.0.0.1:{ports[name]}/health")["services"] == has
         environment = {}
         for name, value in services["agent"]["environment"].items():
             usual = re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value)
-            usual = re.sub(r"//(stt|llm|tts):9000", lambda host: f"//127.0.0.1:{ports[host[1]]}", usual)
+            usual = re.sub(r"//(stt|llm|tts|voice):9000", lambda host: f"//127.0.0.1:{ports[host[1]]}", usual)
             environment[name] = usual
         environment |= {"VOICEAGENT_HOST": "127.0.0.1", "VOICEAGENT_PORT": str(ports["agent"])}
         until_up(start(["serve"], environment), f"http://127.0.0.1:{ports['agent']}/healthz")
         url = f"http://127.0.0.1:{ports['agent']}"
-        called = subprocess.run(
-            [*voiceagent, "call", "--url", url, "--text", "what is seventeen plus twenty five", "--json"],
-            env=plain, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        assert called.returncode == 0, called.stderr
-        assert "forty" in called.stdout or "42" in called.stdout
+        for mode in ("cascade", "realtime"):
+            asks = ["call", "--url", url, "--mode", mode, "--text", "what is seventeen plus twenty five", "--json"]
+            called = subprocess.run([*voiceagent, *asks], env=plain, capture_output=True, text=True, timeout=60)
+            assert called.returncode == 0, called.stderr
+            assert "forty" in called.stdout or "42" in called.stdout
 
 
 def test_dockerfile():
