@@ -52,9 +52,9 @@ MUTANTS = (
     Mutant(
         "2 a transcript that was told twice counts twice", "weighing.py",
         "turn, item = self._items.pop(fact.item, (None, None))\n        if turn is None or item is None:\n"
-        "            self.stale += 1\n            return\n        item.final",
+        "            self._final_after(fact)\n            return\n        item.final",
         "turn, item = self._items.get(fact.item, (None, None))\n        if turn is None or item is None:\n"
-        "            self.stale += 1\n            return\n        item.final",
+        "            self._final_after(fact)\n            return\n        item.final",
     ),
     Mutant(
         "3 an end of speech counts in every state", "conversation.py",

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.transcript import FOLDER, play
-from voiceagent import effects, events
+from voiceagent import effects, events, protocol
 from voiceagent.conversation import Conversation
 from voiceagent.rules import Rules
 from voiceagent.states import Leaf
@@ -86,6 +86,45 @@ def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[effects.Effect
         done += conversation.handle(_random_fact(rng, conversation, now_us), now_us)
     done += conversation.handle(events.Left("done"), now_us)
     return conversation, done
+
+
+def _spoken_turns(rules: Rules, count: int) -> tuple[Conversation, list[effects.Effect]]:
+    """So many turns of 2 s each whose replies were heard, and then the words of all of them."""
+    conversation, done = Conversation(rules, 0), []
+
+    def happens(at_s: float, *facts: events.Fact) -> None:
+        for fact in facts:
+            done.extend(conversation.handle(fact, round(at_s * 1e6)))
+
+    for number in range(count):
+        begin_s = 2.0 * number + 1
+        us = round(begin_s * 1e6)
+        happens(begin_s, events.VoiceOn(us))
+        happens(begin_s + 0.5, events.VoiceEnded(us + 400_000, us + 400_000, 400_000))
+        epoch = conversation.epoch
+        happens(begin_s + 0.6, events.ReplyPhrase(epoch, "Yes.", 0), events.ReplyReady(epoch))
+        happens(begin_s + 0.7, events.ReplyDone(epoch, 9_600))
+        happens(begin_s + 1.5, events.PlaybackProgress(epoch, 9_600, "ended"))
+    done.clear()
+    happens(2.0 * count + 1, *(events.FinalTranscript(item, f"word {item}") for item in range(1, count + 1)))
+    return conversation, done
+
+
+def test_words_of_turns_long_over():
+    """A voice model's words are taken for its last sixteen items of turns that are over; older ones are lost, and counted."""
+    conversation, done = _spoken_turns(Rules(speech_to_speech=True, speculate=False), 20)
+    assert [past.user for past in conversation.past] == [""] * 4 + [f"word {item}" for item in range(5, 21)]
+    assert [past.reply for past in conversation.past] == ["Yes."] * 20
+    assert done == [
+        effects.Send(protocol.Transcript(turn=item, text=f"word {item}", final=True)) for item in range(5, 21)
+    ]
+    assert conversation.stale == 4
+
+
+def test_words_of_turns_long_forgotten():
+    """No more turns are remembered for it than the rules say."""
+    conversation, _ = _spoken_turns(Rules(speech_to_speech=True, speculate=False, max_history_turns=2), 5)
+    assert [past.user for past in conversation.past] == ["word 4", "word 5"]
 
 
 @pytest.mark.parametrize("seed", range(400))

@@ -1,5 +1,6 @@
 """What a conversation keeps: its position in the table, its turns and items, its past, and the effects it asks for."""
 
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ LONGEST_PAUSE_US = 3_000_000
 HASTY_US = 1_000_000
 """A reply that is interrupted within so much of its beginning came too early."""
 A_COMPLETE_TURN = "That is all."
+ITEMS_AFTER = 16
+"""A voice model's words may come after the end of their turn; so many items are remembered for them."""
 CRACKLES = 3
 CRACKLES_US = 10_000_000
 """After so many false sounds in so much time a sound must be speech before it holds a reply."""
@@ -75,6 +78,7 @@ class Bookkeeping:
         self._now_us = now_us
         self._out: list[Effect] = []
         self._items: dict[int, tuple[Turn, Item]] = {}  # whose final transcript is still to come
+        self._items_after: dict[int, tuple[Turn, Item]] = {}  # the same of a voice model's turns that are over
         self._position = Position()
         self._book = rulebook()
         self._next_turn = first_turn
@@ -241,11 +245,22 @@ class Bookkeeping:
         if outcome == "reopened":
             return  # its items and words went to the turn that goes on
         for item in turn.items:
-            self._items.pop(item.key, None)
-        heard = turn.reply.heard if turn.reply is not None else ""
-        if heard:
-            self._said = Said(heard, self._now_us)
-        if outcome != "discarded" and (turn.text or heard):
-            interrupted = turn.reply is not None and bool(heard) and not turn.reply.complete
-            self.past.append(PastTurn(turn.number, turn.text, heard, interrupted))
-            del self.past[: -self.rules.max_history_turns]
+            waits = self._items.pop(item.key, None) is not None and item.committed
+            if waits and self.rules.speech_to_speech and outcome != "discarded":
+                self._items_after[item.key] = (turn, item)
+        while len(self._items_after) > ITEMS_AFTER:
+            del self._items_after[next(iter(self._items_after))]
+        past = PastTurn.of(turn)
+        if past.reply:
+            self._said = Said(past.reply, self._now_us)
+        if outcome != "discarded":
+            self._remember(past)
+
+    def _remember(self, past: PastTurn) -> None:
+        """Put a turn into its place in what is remembered, where it may be already, without all of its words."""
+        if not past.user and not past.reply:
+            return
+        at = bisect_left(self.past, past.number, key=lambda turn: turn.number)
+        there = at < len(self.past) and self.past[at].number == past.number
+        self.past[at : at + there] = [past]
+        del self.past[: -self.rules.max_history_turns]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from voiceagent.heard import ReplyLedger
 from voiceagent.patience import Wait
@@ -168,6 +169,13 @@ class PastTurn:
     user: str
     reply: str
     interrupted: bool
+
+    @classmethod
+    def of(cls, turn: Turn) -> Self:
+        """Return what there is to remember of a turn that is over."""
+        reply = turn.reply
+        heard = reply.heard if reply is not None else ""
+        return cls(turn.number, turn.text, heard, reply is not None and bool(heard) and not reply.complete)
 
 
 def prompt(instructions: str, past: Sequence[PastTurn], text: str, *, limit: int) -> tuple[dict[str, str], ...]:

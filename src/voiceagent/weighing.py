@@ -14,7 +14,7 @@ from voiceagent.patience import QUESTION_MARKS
 from voiceagent.playing import Playing
 from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import StageFault
-from voiceagent.turns import Turn
+from voiceagent.turns import PastTurn, Turn
 
 BARGE_IN = (Leaf.BARGE_IN_THINKING, Leaf.BARGE_IN_SPEAKING)
 BUFFERED_SAMPLES = RATE_HZ // 2
@@ -44,7 +44,7 @@ class Weighing(Playing):
     def _final(self, fact: FinalTranscript) -> None:
         turn, item = self._items.pop(fact.item, (None, None))
         if turn is None or item is None:
-            self.stale += 1
+            self._final_after(fact)
             return
         item.final = fact.text
         if item.streams:
@@ -54,6 +54,16 @@ class Weighing(Playing):
         turn.marks["stt_final" if waited else "words_final"] = self._now_us
         self._tell_words(turn)
         self._item_is_final(turn, "")
+
+    def _final_after(self, fact: FinalTranscript) -> None:
+        """A voice model's turn is over, and its record is made; its words are for the page and for what is remembered."""
+        turn, item = self._items_after.pop(fact.item, (None, None))
+        if turn is None or item is None:
+            self.stale += 1
+            return
+        item.final = fact.text
+        self._remember(PastTurn.of(turn))
+        self._send(protocol.Transcript(turn=turn.number, text=turn.text, final=not turn.waits_for_words))
 
     def _item_is_final(self, turn: Turn, reason: str) -> None:
         complete = not turn.waits_for_words
