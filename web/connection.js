@@ -48,8 +48,9 @@ export class Connection {
   /** Connect, or connect anew. */
   open() {
     if (!this.deadline) this.deadline = window.setTimeout(() => this.giveUp(), this.resumeToken ? KEPT_MS : FIRST_MS);
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/ws`);
+    const url = new URL("../ws", import.meta.url); // relative: the server may be mounted below another's path
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url);
     this.socket = socket;
     this.refusal = null;
     socket.binaryType = "arraybuffer";

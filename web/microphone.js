@@ -78,7 +78,7 @@ export class Microphone {
       track.onended = () => this.listener.ended(new MicrophoneError("The microphone was disconnected.",
         "Connect it, or choose another one with the button. You can type below."));
     }
-    await context.audioWorklet.addModule("/web/worklets/capture.js");
+    await context.audioWorklet.addModule(new URL("worklets/capture.js", import.meta.url));
     await context.resume();
     const node = this.node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => {

@@ -31,7 +31,7 @@ export class Player {
     const context = new AudioContext({ sampleRate: RATE_HZ, latencyHint: "interactive" });
     this.context = context;
     context.onstatechange = () => this.onState(context.state === "running");
-    await context.audioWorklet.addModule("/web/worklets/playback.js");
+    await context.audioWorklet.addModule(new URL("worklets/playback.js", import.meta.url));
     this.node = new AudioWorkletNode(context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.report(data);
     this.node.connect(await this.output.open(context));
