@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
-    "audio allowance vad frames protocol timeline records observing settings logs models tools clockmap",
+    "audio allowance vad frames protocol timeline records recordlines observing settings logs models tools clockmap",
     (
         "states events effects turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
         "wordlists patience"
