@@ -95,9 +95,9 @@ MUTANTS = (
         "due_us = entered_us + rules.stt_timeout_us", "due_us = None",
     ),
     Mutant(
-        "14 the history keeps what was not heard", "bookkeeping.py",
-        'heard = turn.reply.heard if turn.reply is not None else ""',
-        'heard = turn.reply.ledger.text if turn.reply is not None else ""',
+        "14 the history keeps what was not heard", "turns.py",
+        'heard = reply.heard if reply is not None else ""',
+        'heard = reply.ledger.text if reply is not None else ""',
     ),
     Mutant("16 the odd byte is dropped", "audio.py", "        self._rest = data[even:]\n", '        self._rest = b""\n'),
     Mutant(
