@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import traceback
+from dataclasses import asdict
 
 import pytest
 
@@ -119,16 +120,31 @@ async def test_what_the_doctor_says():
 
 
 def test_what_the_doctor_says_of_models():
-    """Models that are not known, and turn detection that a model refuses, are notes; Azure without a key is one too."""
-    settings = openai_settings("http://h/v1", llm_model="llama", stt_turn_detection="server_vad")
+    """Models that are not known are notes; Azure without a key is one too."""
+    settings = openai_settings("http://h/v1", llm_model="llama")
     said = [line.detail for line in doctor._models(settings)]
     assert "llama is not known here; used conservatively" in said
-    assert "gpt-live-transcribe is not known to detect turns by server_vad: it is not asked to" in said
     assert doctor._azure(settings) == []
     settings = openai_settings("http://h/v1", azure_endpoint="https://r.openai.azure.com")
     assert doctor._azure(settings)[0].detail == "an endpoint is set, but no key: it is not used"
     settings = openai_settings("http://h/v1", azure_endpoint="https://r.openai.azure.com", azure_api_key="az")
     assert doctor._azure(settings)[0].result == "ok"
+
+
+def test_what_the_doctor_says_of_the_transcription(capsys):
+    """Settings of speech to text that its model does not take are notes, each with its name; a voice model has its own."""
+    wishes = {"stt_model": "whisper-1", "stt_delay": "low", "stt_turn_detection": "semantic_vad", "stt_prompt": "boats"}
+    found = doctor._transcription(openai_settings("http://h/v1", **wishes))
+    assert [(line.what, line.result, line.detail) for line in found] == [
+        ("transcription", "note", "stt_delay has no effect: whisper-1 does not take it."),
+        ("transcription", "note", "stt_turn_detection has no effect: whisper-1 has no semantic_vad."),
+    ]
+    assert all(line.fix for line in found)
+    assert doctor._transcription(openai_settings("http://h/v1")) == []
+    assert doctor._transcription(openai_settings("http://h/v1", mode="realtime", **wishes)) == []
+    doctor.run(openai_settings("http://127.0.0.1:1/v1", **wishes), as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert [line for line in report if line["what"] == "transcription"] == [asdict(line) for line in found]
 
 
 # ------------------------------------------------------------------------------------------ keys

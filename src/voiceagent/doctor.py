@@ -16,6 +16,7 @@ from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.endpoints import over_http, used
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.probing import Probe, probe_all, probe_realtime
+from voiceagent.stages.transcription import notes
 
 DEADLINE_S = 3.0
 PACKAGES = (
@@ -45,7 +46,10 @@ class Finding:
 
 def run(settings: Settings, *, as_json: bool = False) -> int:
     """Print the report; 0 if an agent with these settings can run, 1 if something must be fixed first."""
-    findings = [*_installed(settings), *_models(settings), *_azure(settings), *asyncio.run(_backends(settings))]
+    findings = [
+        *_installed(settings), *_models(settings), *_transcription(settings), *_azure(settings),
+        *asyncio.run(_backends(settings)),
+    ]  # fmt: skip
     if as_json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
     else:
@@ -104,13 +108,14 @@ def _models(settings: Settings) -> list[Finding]:
         if not capabilities(name, role).known:
             known = "its deployments have any name" if _is_azure(settings) else "see that its name is right"
             findings.append(Finding("models", "note", f"{name} is not known here; used conservatively", known))
-    wanted, detects = settings.stt_turn_detection, capabilities(settings.stt_model, "stt").detects
-    if wanted != "none" and wanted not in detects:
-        said = f"{settings.stt_model} is not known to detect turns by {wanted}: it is not asked to"
-        findings.append(
-            Finding("models", "note", said, "leave stt_turn_detection at none: the agent ends turns itself")
-        )
     return findings or [Finding("models", "ok", ", ".join(chosen(settings).values()))]
+
+
+def _transcription(settings: Settings) -> list[Finding]:
+    if "stt" not in used(settings):  # a voice model's words are written down by a model of its own
+        return []
+    fix = "leave it unset" if settings.stt_api == "file" else "leave it unset, or choose another stt_model"
+    return [Finding("transcription", "note", sentence, fix) for sentence in notes(settings)]
 
 
 def _is_azure(settings: Settings) -> bool:
