@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from voiceagent.bench.clients import client_rows, clients
 from voiceagent.bench.measures import bargein, load, start
 from voiceagent.bench.processes import BenchError
 from voiceagent.bench.profiles import PROFILES
@@ -27,7 +28,7 @@ tuned by hand, 710, and a bare server without a framework 547. We start at a pau
 def run(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: int | None) -> int:
     """Measure and print; 1 with a sentence if it cannot be done."""
     others: dict[str, Callable[[], dict[str, Any]]] = {
-        "bargein": bargein, "load": load, "start": start, "stragglers": stragglers,
+        "bargein": bargein, "load": load, "start": start, "clients": clients, "stragglers": stragglers,
     }  # fmt: skip
     if name == "all":
         chosen = {_command(*each): _gap(*each) for each in GAPS} | others
@@ -130,5 +131,6 @@ def _straggler_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 _ROWS: dict[str, Any] = {
-    "gap": _gap_rows, "bargein": _bargein_rows, "load": _load_rows, "start": _start_rows, "stragglers": _straggler_rows,
+    "gap": _gap_rows, "bargein": _bargein_rows, "load": _load_rows, "start": _start_rows,
+    "clients": client_rows, "stragglers": _straggler_rows,
 }  # fmt: skip

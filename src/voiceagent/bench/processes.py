@@ -65,12 +65,15 @@ class Twin:
 
 
 @contextmanager
-def scripted_twin(script: dict[str, Any]) -> Iterator[Twin]:
-    """Run a twin with a script."""
+def scripted_twin(script: dict[str, Any], faults: list[dict[str, Any]] | None = None) -> Iterator[Twin]:
+    """Run a twin with a script, and with a plan of what goes wrong."""
     with TemporaryDirectory() as folder:
         path, log = Path(folder) / "script.json", Path(folder) / "log.jsonl"
         path.write_text(json.dumps(script), encoding="utf-8")
         command = _command("twin", "--port", "0", "--script", str(path), "--log", str(log))
+        if faults is not None:
+            (Path(folder) / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
+            command += ["--faults", str(Path(folder) / "faults.json")]
         with _running(command, _environment({}), folder) as process:
             line = process.stdout.readline() if process.stdout is not None else ""
             if not line.startswith("twin: "):
@@ -118,10 +121,20 @@ def server(**settings: Any) -> Iterator[Server]:
             yield Server(url, process.pid, (time.perf_counter() - began_s) * 1000)
 
 
+def faults_done(url: str) -> list[dict[str, Any]]:
+    """Return what the faults of a twin that runs have done, in order."""
+    with _opener().open(f"{url.removesuffix('/v1')}/faults", timeout=START_TIMEOUT_S) as answer:
+        done: list[dict[str, Any]] = json.load(answer)["log"]
+        return done
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/", timeout=1) as answer:
+        with _opener().open(f"{url}/", timeout=1) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
