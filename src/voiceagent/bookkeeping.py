@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from voiceagent import protocol
-from voiceagent.effects import CommitItem, Effect, OpenItem, PauseAfter, Record, Send
+from voiceagent.effects import CommitItem, DiscardItem, Effect, OpenItem, PauseAfter, Record, Send
 from voiceagent.lexicon import Lexicon
 from voiceagent.patience import QUESTION_MARKS, Patience
 from voiceagent.recording import Recorder, farewell
@@ -115,14 +115,23 @@ class Bookkeeping:
                 if turn is not None:
                     turn.path.append(target.value)
             self._tell_pause()
-            since_ms = (self._now_us - self._recorder.began_us) / 1000
             self._send(
                 protocol.State(
                     state=target.state,
-                    leaf=target.value, trigger=trigger.value, turn=number, epoch=self.epoch, at_ms=since_ms,
+                    leaf=target.value, trigger=trigger.value, turn=number, epoch=self.epoch,
+                    at_ms=self._since_ms(self._now_us), marks=self._marks_so_far(target),
                 )
             )  # fmt: skip
         return True
+
+    def _since_ms(self, at_us: int) -> float:
+        return (at_us - self._recorder.began_us) / 1000
+
+    def _marks_so_far(self, leaf: Leaf) -> dict[str, float]:
+        """The marks of the turn that has the floor in this leaf: a sound over the reply that became a turn has it already."""
+        taken = self._over is not None and leaf in (Leaf.TRANSCRIBING_OPEN, Leaf.TRANSCRIBING_ENDED)
+        turn = self._over if taken else self.turn
+        return {} if turn is None else {name: self._since_ms(at_us) for name, at_us in turn.all_marks.items()}
 
     def _usual_wait_us(self) -> int:
         """The silence that ends most turns: those whose words are complete."""
@@ -246,7 +255,9 @@ class Bookkeeping:
             return  # its items and words went to the turn that goes on
         for item in turn.items:
             waits = self._items.pop(item.key, None) is not None and item.committed
-            if waits and self.rules.speech_to_speech and outcome != "discarded":
+            if self.rules.speech_to_speech and outcome == "discarded":
+                self._out.append(DiscardItem(turn.number, item.key))
+            elif waits and self.rules.speech_to_speech:
                 self._items_after[item.key] = (turn, item)
         while len(self._items_after) > ITEMS_AFTER:
             del self._items_after[next(iter(self._items_after))]

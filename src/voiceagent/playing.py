@@ -3,7 +3,7 @@
 from voiceagent import protocol
 from voiceagent.answering import Answering
 from voiceagent.bookkeeping import HASTY_US, PendingFlush
-from voiceagent.effects import CancelReply, DiscardItem, EndSession, FlushReply, ResumeReply
+from voiceagent.effects import CancelReply, EndSession, FlushReply, ResumeReply
 from voiceagent.events import (
     Left,
     PlaybackProgress,
@@ -299,8 +299,10 @@ class Playing(Answering):
         if over is not None:
             if not over.speech:
                 self._false_sounds.append(self._now_us)
-            if self.rules.speech_to_speech:
-                self._discard_items(over)
+            if self.rules.speech_to_speech and not over.speech:
+                over.ended = True
+                for item in over.items:  # a voice model is not to hear it: there are no late words
+                    item.committed, item.final = True, ""
             else:
                 self._commit(over)
             self._late = over  # its words may come after the verdict, or it may go on
@@ -321,14 +323,6 @@ class Playing(Answering):
             self._apologize(turn, reply.failure)
         elif turn.filler:
             self._out.append(ResumeReply(turn.number, turn.filler))
-
-    def _discard_items(self, over: Turn) -> None:
-        """There are no late words of what a voice model was not to hear."""
-        over.ended = True
-        for item in over.items:
-            self._items.pop(item.key, None)
-            item.committed, item.final = True, ""
-            self._out.append(DiscardItem(over.number, item.key))
 
     def _settle_late_if_done(self) -> None:
         """Let go of a rejected sound once nothing can come of it: no words, and nobody goes on with it."""
