@@ -2,10 +2,9 @@
 
 import asyncio
 import base64
-import json
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-from tests.virtual import virtual_time
+from tests.fake_session import FakeSession, on, settle
 from tests.world import settings_for_tests
 from voiceagent.events import FinalTranscript, PartialTranscript, SttConnected, SttFailed
 from voiceagent.stages import stt as stt_module
@@ -17,34 +16,13 @@ FRAME = bytes(range(240)) * 4
 """20 ms, no two samples of it alike."""
 
 
-class Lost(ConnectionResetError):  # noqa: N818 - what happened
-    """The connection is gone."""
-
-
-class Line:
-    """The server's end of one session."""
-
-    acquire_us = 3_000
+class Line(FakeSession):
+    """One session."""
 
     def __init__(self, opened_ms):
-        self.sent = []
+        super().__init__()
         self.opened_ms = opened_ms
         self.closed_ms = None
-        self._events = asyncio.Queue()
-
-    async def send(self, event):
-        self.sent.append(json.loads(event))
-
-    async def receive(self):
-        event = await self._events.get()
-        if isinstance(event, Exception):
-            raise event
-        return event
-
-    def say(self, *events):
-        """Let events come."""
-        for event in events:
-            self._events.put_nowait(event)
 
     @property
     def committed(self):
@@ -61,16 +39,16 @@ class Line:
 class Rig:
     """A client and its sessions. `refusals`: what opening the next ones fails with; `opens_s`: how long it takes."""
 
-    def __init__(self, settings):
-        self.settings = settings
+    def __init__(self, **settings):
+        self.settings = settings_for_tests(**settings)
         self._start_s = asyncio.get_running_loop().time()
         self.lines = []
         self.refusals = []
         self.opens_s = 0
         self.facts = []
-        self.stt = Pieces(settings, self.facts.append)
-        clients = Clients(settings, "http://twin/v1")
-        self.task = asyncio.create_task(RealtimeTranscriber(clients, settings, self.stt).run())
+        self.stt = Pieces(self.settings, self.facts.append)
+        clients = Clients(self.settings, "http://twin/v1")
+        self.task = asyncio.create_task(RealtimeTranscriber(clients, self.settings, self.stt).run())
 
     @asynccontextmanager
     async def open_session(self, _clients, stage, session, *, query):
@@ -132,51 +110,14 @@ class Rig:
         return sum(isinstance(fact, SttConnected) for fact in self.facts)
 
 
-async def settle():
-    """Let everything happen that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 def on_rig(**settings):
     """Run a test with a rig of these settings, on a virtual clock."""
-
-    def decorate(test):
-        @virtual_time
-        async def run(monkeypatch):
-            rig = Rig(settings_for_tests(**settings))
-            monkeypatch.setattr(stt_module, "realtime_session", rig.open_session)
-            await settle()
-            try:
-                await test(rig)
-            finally:
-                rig.task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await rig.task
-
-        def with_patch(monkeypatch):
-            run(monkeypatch)
-
-        with_patch.__name__, with_patch.__doc__ = test.__name__, test.__doc__
-        return with_patch
-
-    return decorate
-
-
-def taken(item_id, previous=None):
-    """A commit was taken."""
-    return {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": previous}
+    return on(stt_module, Rig, **settings)
 
 
 def speech(kind, item_id):
     """The server's turn detection: ``started`` or ``stopped``."""
     return {"type": f"input_audio_buffer.speech_{kind}", "item_id": item_id}
-
-
-def words(item_id, text, kind="completed"):
-    """An item's words."""
-    field = {"completed": "transcript", "delta": "delta", "failed": "error"}[kind]
-    return {"type": f"conversation.item.input_audio_transcription.{kind}", "item_id": item_id, field: text}
 
 
 def refusal(code, event_id=None):

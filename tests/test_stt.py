@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.stt_rig import EMPTY, FRAME, on_rig, refusal, speech, taken, words
+from tests.fake_session import taken, words
+from tests.stt_rig import EMPTY, FRAME, on_rig, refusal, speech
 from tests.test_stages import finals, stages
 from tests.twin.realtime import Loud, silence, voice
 from tests.virtual import virtual_time

@@ -6,7 +6,8 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
-from tests.stt_rig import FRAME, Lost, on_rig, settle, taken, words
+from tests.fake_session import Lost, settle, taken, words
+from tests.stt_rig import FRAME, on_rig
 from tests.test_stages import finals, say, stages
 from tests.virtual import virtual_time
 from voiceagent.events import SttFailed

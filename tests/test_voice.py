@@ -3,18 +3,8 @@
 import asyncio
 from contextlib import aclosing
 
-from tests.voice_rig import (
-    NONE,
-    PAST,
-    committed,
-    created,
-    done,
-    item,
-    on_rig,
-    settle,
-    sound,
-    words,
-)
+from tests.fake_session import settle, taken, words
+from tests.voice_rig import NONE, PAST, created, done, item, on_rig, sound
 from voiceagent.events import FinalTranscript, PartialTranscript
 from voiceagent.heard import WordMark
 from voiceagent.stages.ports import Acquired, Delta, ToolCall
@@ -35,7 +25,7 @@ async def test_a_turn(rig):
     await settle()
     assert server.audio == tone(9_600)
     assert server.kinds == ["input_audio_buffer.commit", "response.create"]
-    server.say(committed("i1"), created(1), item(), words("i1", "what", "delta"), words("i1", "what time"))
+    server.say(taken("i1"), created(1), item(), words("i1", "what", "delta"), words("i1", "what time"))
     server.say({"type": "response.output_audio_transcript.delta", "response_id": "r1", "delta": "Nine."})
     server.say({"type": "response.output_audio.words", "response_id": "r1", "words": [{"end_char": 5, "end_ms": 2}]})
     usage = {"input_tokens": 5, "output_tokens": 7, "output_token_details": {"audio_tokens": 6}}
@@ -207,7 +197,7 @@ async def test_discarded(rig):
     await settle()
     assert server.kinds == ["input_audio_buffer.clear", "input_audio_buffer.commit", "response.create"]
     voice.discard(2)
-    server.say(committed("i2"), created(1), done())
+    server.say(taken("i2"), created(1), done())
     await asking
     await settle()
     assert server.sent[-1] == {"type": "conversation.item.delete", "item_id": "i2"}
@@ -242,7 +232,7 @@ async def test_words_out_of_order(rig):
         rig.voice.commit(key)
     asking = asyncio.create_task(rig.answer())
     await settle()
-    rig.server.say(words("i2", "second"), committed("i1"), committed("i2"), words("i1", {"code": "x"}, "failed"))
+    rig.server.say(words("i2", "second"), taken("i1"), taken("i2"), words("i1", {"code": "x"}, "failed"))
     rig.server.say(words("i1", "again"), words("unknown", "whose"), created(1), done())
     await asking
     await settle()

@@ -5,18 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.voice_rig import (
-    NONE,
-    PAST,
-    Lost,
-    committed,
-    created,
-    done,
-    on_rig,
-    settle,
-    sound,
-    words,
-)
+from tests.fake_session import Lost, settle, taken, words
+from tests.voice_rig import NONE, PAST, created, done, on_rig, sound
 from voiceagent.events import FinalTranscript, SttFailed
 from voiceagent.stages.ports import Delta, StageError
 from voiceagent.twin.scripted import tone
@@ -45,7 +35,7 @@ async def test_lost_connection(rig):
     assert server.kinds == [
         "conversation.item.create", "conversation.item.create", "input_audio_buffer.commit", "response.create",
     ]  # fmt: skip
-    server.say(committed("j1"), created(1), done(), words("j1", "hello"))
+    server.say(taken("j1"), created(1), done(), words("j1", "hello"))
     await again
     await settle()
     assert rig.facts == [
@@ -65,7 +55,7 @@ async def test_words_that_never_come(rig):
     rig.voice.commit(1)
     asking = asyncio.create_task(rig.answer())
     await settle()
-    rig.server.say(committed("i1"), words("i1", "so far", "delta"), created(1), done())
+    rig.server.say(taken("i1"), words("i1", "so far", "delta"), created(1), done())
     await asking
     rig.server.say(Lost())
     await settle()

@@ -2,10 +2,9 @@
 
 import asyncio
 import base64
-import json
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-from tests.virtual import virtual_time
+from tests.fake_session import FakeSession, on
 from tests.world import settings_for_tests
 from voiceagent.stages import voice as voice_module
 from voiceagent.stages.clients import Clients
@@ -20,42 +19,21 @@ PAST = (
 NONE = ({"role": "system", "content": ""}, {"role": "user", "content": ""})
 
 
-class Lost(Exception):  # noqa: N818 - what happened
-    """The connection is gone."""
-
-
-class Server:
-    """The other end of the sessions that the client opens."""
+class Server(FakeSession):
+    """The other end of the sessions that the client opens, one after the other."""
 
     def __init__(self):
-        self.sent = []
+        super().__init__()
         self.opened = 0
         self.sessions = []
-        self._events = asyncio.Queue()
 
     @asynccontextmanager
     async def open(self, clients, stage, session, *, query):
         assert stage == "realtime"
         self.opened += 1
         self.sessions.append((session, query))
-        self.sent = []
-        self._events = asyncio.Queue()
-        self.acquire_us = 3_000
+        self.begin()
         yield self
-
-    async def send(self, event):
-        self.sent.append(json.loads(event) if isinstance(event, str) else dict(event))
-
-    async def receive(self):
-        event = await self._events.get()
-        if isinstance(event, Exception):
-            raise event
-        return event
-
-    def say(self, *events):
-        """Let events come."""
-        for event in events:
-            self._events.put_nowait(event)
 
     @property
     def kinds(self):
@@ -74,6 +52,7 @@ class Rig:
     def __init__(self, **settings):
         self.settings = settings_for_tests(mode="realtime", **settings)
         self.server = Server()
+        self.open_session = self.server.open
         self.facts = []
         self.voice = VoiceModel(Clients(self.settings, "http://twin/v1"), self.settings, self.facts.append)
         self.task = asyncio.create_task(self.voice.run())
@@ -85,26 +64,6 @@ class Rig:
             async for part in stream:
                 parts.append(part)  # noqa: PERF401 - what came before an error counts
         return parts
-
-
-@asynccontextmanager
-async def rigged(monkeypatch, **settings):
-    """A running rig; what it runs is ended."""
-    rig = Rig(**settings)
-    monkeypatch.setattr(voice_module, "realtime_session", rig.server.open)
-    await settle()
-    try:
-        yield rig
-    finally:
-        rig.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await rig.task
-
-
-async def settle():
-    """Let everything happen that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def created(epoch, response="r1"):
@@ -127,29 +86,6 @@ def done(status="completed", response="r1", **more):
     return {"type": "response.done", "response": {"id": response, "status": status, **more}}
 
 
-def committed(item_id):
-    """An item stands."""
-    return {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": None}
-
-
-def words(item_id, text, kind="completed"):
-    """Its words."""
-    field = {"completed": "transcript", "delta": "delta", "failed": "error"}[kind]
-    return {"type": f"conversation.item.input_audio_transcription.{kind}", "item_id": item_id, field: text}
-
-
 def on_rig(**settings):
     """Run a test with a rig of these settings, on a virtual clock."""
-
-    def decorated(test):
-        def runs(monkeypatch):
-            async def inside():
-                async with rigged(monkeypatch, **settings) as rig:
-                    await test(rig)
-
-            virtual_time(inside)()
-
-        runs.__doc__, runs.__name__ = test.__doc__, test.__name__
-        return runs
-
-    return decorated
+    return on(voice_module, Rig, **settings)
