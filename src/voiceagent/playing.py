@@ -297,16 +297,7 @@ class Playing(Answering):
         self._over = None
         self._judge(turn, "rejected", reason)
         if over is not None:
-            if not over.speech:
-                self._false_sounds.append(self._now_us)
-            if self.rules.speech_to_speech and not over.speech:
-                over.ended = True
-                for item in over.items:  # a voice model is not to hear it: there are no late words
-                    item.committed, item.final = True, ""
-            else:
-                self._commit(over)
-            self._late = over  # its words may come after the verdict, or it may go on
-            self._settle_late_if_done()
+            self._take_for_nothing(over)
         reply = turn.reply
         self._progress_us = self._now_us
         if reply is None:  # it waits for the browser's word on the reply before, or that came meanwhile
@@ -323,6 +314,19 @@ class Playing(Answering):
             self._apologize(turn, reply.failure)
         elif turn.filler:
             self._out.append(ResumeReply(turn.number, turn.filler))
+
+    def _take_for_nothing(self, over: Turn) -> None:
+        """A sound over the reply was rejected, but its words may come after the verdict, or it may go on."""
+        if not over.speech:
+            self._false_sounds.append(self._now_us)
+        if self.rules.speech_to_speech and not over.speech:
+            over.ended = True
+            for item in over.items:  # a voice model is not to hear it: there are no late words
+                item.committed, item.final = True, ""
+        else:
+            self._commit(over)
+        self._late = over
+        self._settle_late_if_done()
 
     def _settle_late_if_done(self) -> None:
         """Let go of a rejected sound once nothing can come of it: no words, and nobody goes on with it."""
