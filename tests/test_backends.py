@@ -54,6 +54,46 @@ def test_asking_once(answer, sentence):
     run()
 
 
+ALL_THREE = {f"{stage}_base_url": "http://127.0.0.1:9/v1" for stage in ("stt", "llm", "tts")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing", "url"),
+    [
+        ({}, (), "http://twin/v1"), (ALL_THREE, (), "http://twin/v1"), (ALL_THREE, ("pocketsphinx",), None),
+        ({**ALL_THREE, "realtime_base_url": "http://127.0.0.1:9/v1"}, (), None),
+        ({"openai_api_key": "sk-none", "llm_base_url": None}, (), None),
+        ({}, ("pocketsphinx",), "pocketsphinx"), ({**ALL_THREE, "mode": "realtime"}, ("pocketsphinx",), "pocketsphinx"),
+    ],
+)  # fmt: skip
+def test_whether_a_twin_is_needed(settings, missing, url, monkeypatch):
+    """It serves the stages that have no address of their own, the page's other mode among them; engines must be there."""
+
+    class Twin:
+        base_url = "http://twin/v1"
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            return None
+
+    class Engines:
+        def missing(self):
+            return missing
+
+    monkeypatch.setattr("voiceagent.twin.LocalEngines", Engines)
+    monkeypatch.setattr("voiceagent.twin.TwinServer", lambda _: Twin())
+    monkeypatch.setattr("voiceagent.twin.create_twin", lambda _: None)
+    made = Settings(_env_file=None, **settings)
+    backends = Backends(made, RecordLog(made, io.StringIO()))
+    if missing and url:
+        with pytest.raises(RuntimeError, match=url):
+            asyncio.run(backends._start_twin())
+    else:
+        assert asyncio.run(backends._start_twin()) == url
+
+
 def test_the_service_must_have_the_model(monkeypatch):
     """The service lists all its models, so one that is missing is a mistake; another server's list says nothing."""
 

@@ -79,7 +79,7 @@ class Backends:
         try:
             for module in HEAVY:  # in a thread: the page is served meanwhile
                 await asyncio.to_thread(importlib.import_module, module)
-            url = await self._start_twin() if self._needs_twin else None
+            url = await self._start_twin()
             clients = Clients(self._settings, url)
             self._stack.push_async_callback(clients.aclose)
             self._stages = cascade(
@@ -113,18 +113,21 @@ class Backends:
         sys.stderr.write("".join(f"voiceagent: {trouble}\n" for trouble in troubles))
         sys.stderr.flush()
 
-    @property
-    def _needs_twin(self) -> bool:
+    async def _start_twin(self) -> str | None:
+        """Start it for the stages that have no address of their own; None if there are none."""
         settings = self._settings
-        own = (settings.stt_base_url, settings.llm_base_url, settings.tts_base_url)
-        return settings.is_local and not all(own)
-
-    async def _start_twin(self) -> str:
+        cascade_has = all((settings.stt_base_url, settings.llm_base_url, settings.tts_base_url))
+        if not settings.is_local or (cascade_has and settings.realtime_base_url):
+            return None
         from voiceagent.twin import HINTS, LocalEngines, TwinServer, create_twin
 
         engines = LocalEngines()
-        self.hints = tuple(HINTS)
-        if missing := engines.missing():
+        missing = engines.missing()
+        if missing and cascade_has and settings.mode == "cascade":
+            return None  # only the page's other mode would want it
+        if not cascade_has:
+            self.hints = tuple(HINTS)
+        if missing:
             raise RuntimeError(
                 f"The local engines are missing: pip install 'voiceagent[local]' ({', '.join(missing)})."
             )

@@ -112,10 +112,20 @@ def capabilities(name: str, role: Role) -> Capabilities:
     return _UNKNOWN[role]
 
 
+COMMITTED_TRANSCRIBER = "gpt-transcribe"
+"""Transcribes what a conversation was told; the models that stream words are for transcription sessions."""
+
+
+def conversation_transcriber(settings: Settings) -> str:
+    """Return the model that writes down what the user says to a voice model."""
+    streams = capabilities(settings.stt_model, "stt").deltas == "speaking"
+    return COMMITTED_TRANSCRIBER if streams else settings.stt_model
+
+
 def chosen(settings: Settings) -> dict[Role, str]:
     """Return the models that these settings use, by role."""
     if settings.mode == "realtime":
-        return {"realtime": settings.realtime_model, "stt": settings.stt_model}
+        return {"realtime": settings.realtime_model, "stt": conversation_transcriber(settings)}
     return {"stt": settings.stt_model, "llm": settings.llm_model, "tts": settings.tts_model}
 
 

@@ -150,7 +150,8 @@ class Playing(Answering):
     def _stalled(self, turn: Turn) -> None:
         """In speaking: neither audio nor a word from the browser for too long."""
         reply = self._replying(turn)
-        turn.faults.append(StageFault("tts", "stalled", recovered=False))
+        stage = "realtime" if self.rules.speech_to_speech else "tts"
+        turn.faults.append(StageFault(stage, "stalled", recovered=False))
         self._fire(Trigger.STALLED)
         self._out += [FlushReply(turn.number, reply.epoch), CancelReply(turn.number, reply.epoch)]
         self._tell_heard(turn, reply)

@@ -4,19 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from voiceagent.audio import RATE_HZ
-from voiceagent.models import capabilities
+from voiceagent.models import capabilities, conversation_transcriber
 from voiceagent.settings import Settings
 from voiceagent.stages.transcription import words
 
 MOST_OUTPUT_TOKENS = 4_096
-COMMITTED_TRANSCRIBER = "gpt-transcribe"
-"""Transcribes what a conversation was told; the models that stream words are for transcription sessions."""
 
 
 def voice_config(settings: Settings) -> dict[str, Any]:
     """Return the ``session`` of a conversation: its turns are ours, its transcripts are for the record."""
-    streams = capabilities(settings.stt_model, "stt").deltas == "speaking"
-    model = COMMITTED_TRANSCRIBER if streams else settings.stt_model
+    model = conversation_transcriber(settings)
     transcription = {"model": model, **words(settings, capabilities(model, "stt"))}
     audio_input: dict[str, Any] = {
         "format": {"type": "audio/pcm", "rate": RATE_HZ}, "transcription": transcription, "turn_detection": None,
