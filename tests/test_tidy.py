@@ -18,7 +18,7 @@ FLOORS = (
     "recording bookkeeping answering playing weighing conversation",
     "stages",
     "outbox incoming making reply spoken attempts acoustics microphone session",
-    "backends resumption websocket server",
+    "backends resumption websocket exports server",
     "cli caller speaker soundfiles doctor reference bench simulation dialogs",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -1,0 +1,1 @@
+"""Records for other people's tools: Prometheus, OpenTelemetry, and traces that Perfetto shows."""

@@ -1,0 +1,153 @@
+"""The metrics: their names, labels and buckets, and how records become numbers in a registry of their own."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from voiceagent.exports.works import STAGES, works
+from voiceagent.recordlines import turn_fields
+from voiceagent.timeline import TransitionRecord, TurnRecord
+
+BUCKETS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 1.25, 1.5, 2, 3, 5, 8)
+MOST_LABELS = 200
+"""So many values a label may take that others have chosen (models, error codes); the rest are `other`."""
+
+
+@dataclass(frozen=True)
+class House:
+    """What only the server knows: asked at each scrape, from the scrape's thread."""
+
+    sessions: Callable[[], int] = lambda: 0
+    capacity: Callable[[], int] = lambda: 0
+    dropped: Callable[[], int] = lambda: 0
+
+
+class Metrics:
+    """An observer whose records become metrics; `rejected` is told of the sessions that were not let in."""
+
+    def __init__(self, house: House | None = None) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._seen: dict[str, set[str]] = {}
+        self._steps: dict[tuple[str, str, str], Counter] = {}
+        self._turn_metrics()
+        self._house_metrics(house or House())
+
+    def _turn_metrics(self) -> None:
+        self._gap = self._histogram(
+            "voice_response_gap_seconds",
+            "From the user's last voiced sample to the reply's first audible one; `sent`: to its first frame sent.",
+            ("basis",),
+        )
+        self._segment = self._counter(
+            "voice_response_gap_segment_seconds",
+            "Time of response gaps by the segment that it went into; they tile the gap.",
+            ("segment",),
+        )
+        self._stage = self._histogram(
+            "voice_stage_seconds",
+            "From a stage's request to its first useful answer: the final words, the first token, the first audio.",
+            ("stage", "model"),
+        )
+        self._yield = self._histogram(
+            "voice_yield_seconds", "From the onset of speech over a reply to the browser's word that all is silent."
+        )
+        self._hold = self._histogram("voice_hold_seconds", "From the onset of sound over a reply to the hold.")
+        self._false = self._counter("voice_false_barge_in", "Sounds over a reply that were judged to be nothing.")
+        self._guesses = self._counter(
+            "voice_speculation", "Replies that were prepared early, by whether they were used.", ("result",)
+        )
+        self._turns = self._counter("voice_turns", "Turns by what became of them.", ("origin", "outcome"))
+        self._errors = self._counter("voice_upstream_errors", "Failures of the back-ends.", ("stage", "code"))
+        for basis in ("heard", "sent"):
+            self._gap.labels(basis)
+        for result in ("hit", "miss"):
+            self._guesses.labels(result)
+
+    def _house_metrics(self, house: House) -> None:
+        self._transitions = self._counter(
+            "voice_transitions", "Steps of the state machine, moves and stays alike.", ("from", "trigger", "to")
+        )
+        self._lag = self._histogram(
+            "voice_loop_lag_seconds", "How late the event loop took a fact, at most, between two steps of a session."
+        )
+        self._rejected = self._counter("voice_sessions_rejected", "Sessions that were not let in.", ("reason",))
+        active = Gauge("voice_sessions_active", "Sessions that run.", registry=self.registry)
+        active.set_function(house.sessions)
+        capacity = Gauge("voice_sessions_capacity", "Sessions that may run at a time.", registry=self.registry)
+        capacity.set_function(house.capacity)
+        self.registry.register(_Dropped(house.dropped))
+
+    def _histogram(self, name: str, text: str, labels: Iterable[str] = ()) -> Histogram:
+        return Histogram(name, text, labels, buckets=BUCKETS_S, registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    # -- what happens
+    def transition(self, session: str, record: TransitionRecord) -> None:
+        """Count one step and note the lag that it was taken with."""
+        del session
+        step = (record.source, record.trigger, record.target)
+        counter = self._steps.get(step)
+        if counter is None:  # looking a child up costs more than counting
+            counter = self._steps[step] = self._transitions.labels(*step)
+        counter.inc()
+        self._lag.observe(getattr(record, "loop_lag_us", 0) / 1e6)
+
+    def turn(self, session: str, record: TurnRecord) -> None:
+        """Take the figures of one turn."""
+        del session
+        fields = turn_fields(record)
+        self._turns.labels(record.origin, record.outcome).inc()
+        if record.gap is not None:
+            self._gap.labels(record.gap.basis).observe(max(0, record.gap.gap_us) / 1e6)
+            for name, length_us in record.gap.segments_us.items():
+                self._segment.labels(name).inc(length_us / 1e6)
+        for work in works(record.marks):
+            if work.name in STAGES:
+                self._stage.labels(work.name, self._model(fields, work.name)).observe(work.waited / 1e6)
+        hits = min(record.speculation.tries, int(record.speculation.hit))
+        self._guesses.labels("hit").inc(hits)
+        self._guesses.labels("miss").inc(record.speculation.tries - hits)
+        for sound in record.barge_ins:
+            if sound.hold_us is not None:
+                self._hold.observe(sound.hold_us / 1e6)
+            if sound.yield_us is not None:
+                self._yield.observe(sound.yield_us / 1e6)
+            if sound.verdict == "rejected":
+                self._false.inc()
+        for fault in record.faults:
+            self._errors.labels(self._known("stage", fault.stage), self._known("code", fault.code)).inc()
+
+    def rejected(self, reason: str) -> None:
+        """Count a session that was not let in."""
+        self._rejected.labels(self._known("reason", reason)).inc()
+
+    def _model(self, fields: dict[str, Any], stage: str) -> str:
+        part = fields.get("llm" if stage == "realtime" else stage) or {}
+        return self._known("model", part.get("model") or "unknown")
+
+    def _known(self, label: str, value: str) -> str:
+        """The value, or `other` where the label has had too many."""
+        seen = self._seen.setdefault(label, set())
+        if value not in seen:
+            if len(seen) >= MOST_LABELS:
+                return "other"
+            seen.add(value)
+        return value
+
+
+class _Dropped(Collector):
+    """The records that the log's sinks have dropped, as they count them."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the one metric."""
+        text = "Records that the log dropped because a sink was too slow or full."
+        yield CounterMetricFamily("voice_log_dropped", text, value=self._dropped())
