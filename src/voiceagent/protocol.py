@@ -209,6 +209,9 @@ class State(Message):
     turn: Number
     epoch: Number
     at_ms: Millis = Field(description="The server's clock since the session began.")
+    marks: dict[str, float] = Field(
+        default_factory=dict, description="What is known so far of the turn's marks, on the clock of `at_ms`."
+    )
 
 
 class Transcript(Message):
