@@ -3,6 +3,7 @@
 import { Connection } from "./connection.js";
 import { Drawer } from "./drawer.js";
 import { EchoTest } from "./echo.js";
+import { Inspector } from "./inspector.js";
 import { keep } from "./memory.js";
 import { explain, Microphone, MicrophoneError } from "./microphone.js";
 import { modeName, wishedMode } from "./modes.js";
@@ -11,7 +12,6 @@ import { Player } from "./player.js";
 import { packFrame } from "./protocol.js";
 import { onTalkKey } from "./talkkey.js";
 import { element, View } from "./view.js";
-import { Waterfall } from "./waterfall.js";
 
 /** @typedef {import("./protocol.js").Message} Message */
 
@@ -22,7 +22,7 @@ class Session {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.waterfall = new Waterfall();
+    this.inspector = new Inspector();
     this.output = new Output(element("speaker"));
     this.drawer = new Drawer(this.output, {
       changeMode: () => this.changeMode(),
@@ -42,8 +42,6 @@ class Session {
     this.opening = false; // the browser asks for the microphone
     this.state = "idle";
     this.mode = ""; // in which the server answers
-    /** @type {Message[]} */
-    this.turns = [];
     this.filler = -1; // the epoch that only bridges a wait
     /** @type {EchoTest | null} */
     this.echoTest = null;
@@ -93,6 +91,7 @@ class Session {
       },
       lost: (attempt) => {
         this.setState("reconnecting");
+        this.inspector.rest();
         this.player?.reset();
         this.view.problem("connection", "The connection to the server was lost.", `Trying again for a minute (${attempt}). What was said is kept.`);
       },
@@ -196,6 +195,7 @@ class Session {
    */
   frame(pcm, capturedMs, peak) {
     this.view.level(this.muted ? 0 : peak);
+    if (!this.muted) this.inspector.level(peak);
     if (this.echoTest) {
       this.echoTest.frame(pcm);
       return;
@@ -207,6 +207,7 @@ class Session {
   /** @param {Message} message What the speaker has done. */
   played(message) {
     this.connection?.send(message);
+    if (message.type === "started" && message.epoch !== this.filler) this.inspector.started(message);
     if (message.type === "flushed" && message.samples === 0) this.view.lines.unheard(message);
   }
 
@@ -214,6 +215,7 @@ class Session {
   message(message) {
     const { view } = this;
     if (message.type === "reply_text" && message.epoch === this.filler) return; // it is no reply: nothing to read
+    this.inspector.message(message);
     switch (message.type) {
       case "welcome":
         this.seq = 0; // the server counts each connection's frames
@@ -240,9 +242,7 @@ class Session {
       case "reply_text": view.lines.replyText(message); break;
       case "heard": view.lines.heard(message); break;
       case "turn":
-        this.turns.push(message);
         view.turn(message);
-        this.waterfall.add(message);
         this.followMode(); // not at the state before it: a turn's last words and its record come after that
         break;
       case "notice":
@@ -343,6 +343,7 @@ class Session {
   async ended(refusal) {
     this.connection = null;
     this.setState("closed");
+    this.inspector.rest();
     if (refusal) this.view.problem("connection", refusal.message, refusal.hint, { token: refusal.code === "token" });
     await this.release();
   }
@@ -385,5 +386,5 @@ if (!window.isSecureContext) {
 
 /** A snapshot for tests and the curious. */
 Object.defineProperty(window, "voiceagent", {
-  get: () => ({ state: session.state, mode: session.mode, turns: [...session.turns], session: session.connection?.resumeToken ?? "" }),
+  get: () => ({ state: session.state, mode: session.mode, turns: [...session.inspector.records.turns], session: session.connection?.resumeToken ?? "" }),
 });

@@ -3,7 +3,7 @@
 /** How long each is kept: a choice for good, the rest until the tab is closed. */
 const KEEPER = /** @type {const} */ ({
   microphone: "localStorage", output: "localStorage", route: "localStorage", patience: "localStorage",
-  mode: "localStorage",
+  mode: "localStorage", inspector: "localStorage",
   token: "sessionStorage", resume: "sessionStorage",
 });
 

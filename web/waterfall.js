@@ -1,5 +1,6 @@
 /** A small waterfall for each turn: where the silence between the question and the answer went. */
 
+/** @typedef {import("./live.js").Look} Look */
 /** @typedef {import("./protocol.js").Message} Message */
 
 const SEGMENTS = [
@@ -9,6 +10,17 @@ const SEGMENTS = [
 ];
 const KNOWN = new Set(SEGMENTS.map(([name]) => name));
 const MAX_ROWS = 6;
+const MAX_GAPS = 1000;
+const NO_ANSWER = new Set(["discarded", "reopened"]);
+
+/**
+ * The value below or at which a share of them lies, by nearest rank.
+ * @param {number[]} values In order, at least one.
+ * @param {number} share
+ */
+function quantile(values, share) {
+  return values[Math.max(0, Math.ceil(share * values.length) - 1)];
+}
 
 /**
  * What a newer server counts that this page has no name for.
@@ -35,8 +47,13 @@ export class Waterfall {
     this.legend = /** @type {HTMLElement} */ (document.getElementById("legend"));
     this.gap = /** @type {HTMLElement} */ (document.getElementById("gap"));
     this.unit = /** @type {HTMLElement} */ (document.getElementById("gap-unit"));
+    this.quantiles = /** @type {HTMLElement} */ (document.getElementById("quantiles"));
     /** @type {Message[]} */
     this.turns = [];
+    /** @type {number[]} */
+    this.gaps = [];
+    /** @type {Look | null} */
+    this.running = null;
     /** @type {Set<string>} */
     this.shown = new Set();
   }
@@ -47,8 +64,33 @@ export class Waterfall {
     this.turns = [...this.turns.slice(1 - MAX_ROWS), turn];
     this.gap.textContent = String(Math.round(turn.gap_ms));
     this.unit.textContent = "ms";
-    const longest = Math.max(...this.turns.map((each) => each.gap_ms), 1);
-    this.list.replaceChildren(...this.turns.map((each) => this.row(each, longest)).reverse());
+    if (!NO_ANSWER.has(turn.outcome)) this.count(turn.gap_ms);
+    this.show();
+  }
+
+  /** @param {number} gapMs */
+  count(gapMs) {
+    this.gaps = [...this.gaps.slice(1 - MAX_GAPS), gapMs];
+    if (this.gaps.length < 2) return;
+    const sorted = [...this.gaps].sort((a, b) => a - b);
+    const [half, most] = [0.5, 0.95].map((share) => Math.round(quantile(sorted, share)));
+    this.quantiles.textContent = `p50\u00a0${half}\u00a0ms · p95\u00a0${most}\u00a0ms · ${sorted.length}\u00a0turns`;
+    this.quantiles.hidden = false;
+  }
+
+  /** @param {Look | null} look The turn that runs; null if none does. */
+  run(look) {
+    if (!look && !this.running) return;
+    this.running = look;
+    this.show();
+  }
+
+  show() {
+    const { running } = this;
+    const longest = Math.max(...this.turns.map((each) => each.gap_ms), running?.ms ?? 0, 1);
+    const rows = this.turns.map((each) => this.row(each, longest));
+    if (running) rows.push(this.live(running, longest));
+    this.list.replaceChildren(...rows.reverse());
     this.legend.replaceChildren(...SEGMENTS.flatMap(([name, label], index) => {
       if (!this.shown.has(name)) return [];
       const item = document.createElement("li");
@@ -60,34 +102,25 @@ export class Waterfall {
   }
 
   /**
+   * The row of the turn that runs.
+   * @param {Look} look
+   * @param {number} longest
+   */
+  live({ segments, growing, ms }, longest) {
+    const [row, , bar] = this.frame("now", segments, longest, ms);
+    row.classList.add("live");
+    bar.querySelector(`[data-segment="${growing}"]`)?.classList.add("growing");
+    bar.setAttribute("aria-label", growing ? "The turn that runs" : `The turn that runs: ${Math.round(ms)} milliseconds`);
+    return row;
+  }
+
+  /**
    * @param {Message} turn
    * @param {number} longest
    */
   row(turn, longest) {
-    const row = document.createElement("li");
-    row.className = "waterfall";
-    const bar = document.createElement("span");
-    bar.className = "bar";
-    bar.setAttribute("role", "img");
-    const parts = [];
-    for (const [index, [name, label]] of SEGMENTS.entries()) {
-      const ms = name === "other" ? unknown(turn.segments) : turn.segments[name] ?? 0;
-      if (ms < 0.5) continue;
-      this.shown.add(name);
-      parts.push(`${label} ${Math.round(ms)}`);
-      const part = document.createElement("span");
-      part.style.width = `${100 * ms / longest}%`;
-      part.style.background = `var(--s${index})`;
-      part.title = `${label}: ${Math.round(ms)} ms`;
-      bar.append(part);
-    }
+    const [row, parts, bar] = this.frame(`#${turn.turn}`, turn.segments, longest, turn.gap_ms);
     bar.setAttribute("aria-label", `Turn ${turn.turn}: ${Math.round(turn.gap_ms)} milliseconds: ${parts.join(", ")}`);
-    const number = document.createElement("span");
-    number.textContent = `#${turn.turn}`;
-    const ms = document.createElement("span");
-    ms.className = "ms";
-    ms.textContent = `${Math.round(turn.gap_ms)} ms`;
-    row.append(number, bar, ms);
     const words = remarks(turn);
     if (words) {
       const remark = document.createElement("span");
@@ -96,5 +129,41 @@ export class Waterfall {
       row.append(remark);
     }
     return row;
+  }
+
+  /**
+   * A row with its bar.
+   * @param {string} name
+   * @param {Record<string, number>} segments
+   * @param {number} longest
+   * @param {number} gapMs
+   * @returns {[row: HTMLElement, parts: string[], bar: HTMLElement]}
+   */
+  frame(name, segments, longest, gapMs) {
+    const row = document.createElement("li");
+    row.className = "waterfall";
+    const bar = document.createElement("span");
+    bar.className = "bar";
+    bar.setAttribute("role", "img");
+    const parts = [];
+    for (const [index, [segment, label]] of SEGMENTS.entries()) {
+      const ms = segment === "other" ? unknown(segments) : segments[segment] ?? 0;
+      if (ms < 0.5) continue;
+      this.shown.add(segment);
+      parts.push(`${label} ${Math.round(ms)}`);
+      const part = document.createElement("span");
+      part.style.width = `${100 * ms / longest}%`;
+      part.style.background = `var(--s${index})`;
+      part.dataset.segment = segment;
+      part.title = `${label}: ${Math.round(ms)} ms`;
+      bar.append(part);
+    }
+    const number = document.createElement("span");
+    number.textContent = name;
+    const ms = document.createElement("span");
+    ms.className = "ms";
+    ms.textContent = `${Math.round(gapMs)} ms`;
+    row.append(number, bar, ms);
+    return [row, parts, bar];
   }
 }
