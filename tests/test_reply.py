@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.virtual import virtual_time
+from voiceagent.accounts import Work
 from voiceagent.events import ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
@@ -47,7 +48,7 @@ async def told(text, *parts):
     """What is told of the phrases of a reply whose speech consists of `parts`."""
     facts = []
     stages = Stages(stt=None, llm=None, tts=Voice(parts), warm=None)
-    attempt = ReplyAttempt(1, stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
+    attempt = ReplyAttempt(Work(1), stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
     attempt.promote()
     await attempt.run([], text)
     return [fact for fact in facts if isinstance(fact, ReplyPhrase | ReplyWords | ReplyFailed)]
@@ -99,7 +100,7 @@ async def test_an_answer_without_a_word():
     """Whoever made the reply answers for it if there is nothing in it: its stage, and its name with its host."""
     facts = []
     stages = Stages(stt=None, llm=None, tts=Voice(()), warm=None, hosts={"llm": "host:80"})
-    attempt = ReplyAttempt(1, stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
+    attempt = ReplyAttempt(Work(1), stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
     attempt.promote()
     await attempt.run([], " ")
     assert facts == [ReplyDone(1, 0, {}, "llm", "The language model at host:80")]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.virtual import run_virtual, virtual_time
+from voiceagent.accounts import Work
 from voiceagent.events import ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
@@ -58,7 +59,7 @@ async def made(voice, *, canned="", tools=()):
     """The facts and the outbox of one attempt."""
     facts, outbox = [], Bin()
     attempt = SpokenAttempt(
-        7, voice, outbox,
+        Work(7), voice, outbox,
         post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1), hosts={"realtime": "host"}, tools=tools,
     )  # fmt: skip
     await attempt.run([], canned)

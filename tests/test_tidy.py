@@ -10,19 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voiceagent"
 FLOORS = (
-    "audio allowance vad frames protocol timeline records recordlines observing settings logs models tools clockmap",
+    "audio allowance vad frames protocol timeline records recordlines observing pricing settings models tools clockmap",
     (
         "states events effects turns rules speculation endpointing echo ear_delays phrases heard lexicon dictation likeness "
         "wordlists patience"
     ),
     "recording bookkeeping answering playing weighing conversation",
     "stages",
-    "outbox incoming making reply spoken attempts acoustics microphone session",
-    "backends resumption websocket exports server",
+    "accounts steps outbox incoming making reply spoken attempts acoustics microphone session",
+    "sinks logs hooks backends resumption websocket exports server",
     "cli caller speaker soundfiles doctor reference bench simulation dialogs",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
-# What may look up one floor, and why: the log knows the settings' names; both are floor 0. There is nothing else.
 TWIN_MAY = {"audio", "vad"}
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 

@@ -9,6 +9,7 @@ from tests.reading_server import ReadingServer, heard, pool_at, reading
 from tests.virtual import virtual_time
 from tests.world import settings_for_tests, world
 from voiceagent import protocol
+from voiceagent.accounts import Work
 from voiceagent.events import ReplyDone, ReplyPhrase
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
@@ -78,7 +79,7 @@ async def test_phrases_at_once_come_in_order():
     async with TwinServer(create_twin(engines)) as twin, pool_at(twin.base_url) as (tts, pool):
         facts, outbox = [], Bin()
         attempt = ReplyAttempt(
-            1, Stages(None, None, tts, None), outbox, post=facts.append, now_us=lambda: 0, timeouts=Timeouts(5, 5)
+            Work(1), Stages(None, None, tts, None), outbox, post=facts.append, now_us=lambda: 0, timeouts=Timeouts(5, 5)
         )
         attempt.promote()
         await attempt.run([], " ".join(sentences))

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from voiceagent.accounts import Accounts, Work
 from voiceagent.audio import RATE_HZ
 from voiceagent.effects import StartFiller, StartReply
 from voiceagent.events import Fact, ReplyDropped
 from voiceagent.outbox import Outbox
 from voiceagent.reply import ReplyAttempt
 from voiceagent.spoken import SpokenAttempt
+from voiceagent.steps import Steps
 
 Attempt = ReplyAttempt | SpokenAttempt
 
@@ -26,29 +28,38 @@ def filler_tone() -> bytes:
 
 
 class Attempts:
-    """`make` builds an attempt for an epoch, `spawn` runs it in the session's scope, `post` takes facts."""
+    """`make` builds an attempt, `spawn` runs it in the session's scope, `post` takes facts.
+
+    `steps` hears which tasks begin and end, `accounts` has a sheet for what each costs.
+    """
 
     def __init__(
         self,
         outbox: Outbox,
         *,
-        make: Callable[[int, Callable[[Fact], None]], Attempt],
+        make: Callable[[Work, Callable[[Fact], None]], Attempt],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         post: Callable[[Fact], None],
+        now_us: Callable[[], int],
+        steps: Steps,
+        accounts: Accounts,
     ) -> None:
         self._outbox = outbox
         self._make = make
         self._spawn = spawn
         self._post = post
-        self._running: dict[int, tuple[Attempt, asyncio.Task[None]]] = {}
+        self._now_us = now_us
+        self._steps = steps
+        self._accounts = accounts
+        self._running: dict[int, tuple[Attempt, asyncio.Task[None], str]] = {}  # with the task's name
 
     def start(self, effect: StartReply) -> None:
         """Begin to make a reply, behind the gate."""
         self._outbox.begin(effect.turn, effect.epoch)
-        attempt = self._make(effect.epoch, self._post)
+        attempt = self._make(self._accounts.begin(effect.turn, effect.epoch), self._post)
         if not effect.speculative:
             attempt.promote()
-        self._run(attempt, effect.messages, effect.canned)
+        self._run(attempt, effect.messages, effect.canned, f"reply {effect.epoch}")
 
     def fill(self, effect: StartFiller) -> None:
         """Play what bridges a wait as soon as it is there; what its making tells is nobody's business."""
@@ -59,9 +70,9 @@ class Attempts:
             self._outbox.put_audio(effect.epoch, pcm)
             self._outbox.complete(effect.epoch, len(pcm) // 2)
             return
-        attempt = self._make(effect.epoch, lambda _: None)
+        attempt = self._make(self._accounts.begin(effect.turn, effect.epoch), lambda _: None)
         attempt.promote()
-        self._run(attempt, (), effect.sound)
+        self._run(attempt, (), effect.sound, f"filler {effect.epoch}")
 
     def promote(self, epoch: int) -> None:
         """The turn has ended as this attempt took it to end."""
@@ -72,17 +83,24 @@ class Attempts:
         """Stop making it and close its requests; say what it has cost if it was made too early."""
         self._outbox.drop(epoch)
         if (running := self._running.pop(epoch, None)) is not None:
-            attempt, task = running
-            task.cancel()
+            attempt, task, name = running
             if not attempt.promoted:
-                self._post(ReplyDropped(turn, epoch, attempt.tokens, attempt.characters))
+                attempt.work.dropped = True
+                self._post(ReplyDropped(turn, epoch, attempt.work.tokens, attempt.work.characters))
+            if task.done():
+                return
+            at_us = self._now_us()
+            task.cancel()
+            self._steps.cancelled(name)
+            task.add_done_callback(lambda _: self._steps.ended(name, self._now_us() - at_us))
 
     def cancel_all(self) -> None:
         """The session is over."""
-        for _, task in self._running.values():
+        for _, task, _ in self._running.values():
             task.cancel()
 
-    def _run(self, attempt: Attempt, messages: tuple[dict[str, str], ...], canned: str) -> None:
+    def _run(self, attempt: Attempt, messages: tuple[dict[str, str], ...], canned: str, name: str) -> None:
         task = self._spawn(attempt.run(messages, canned))
-        self._running[attempt.epoch] = (attempt, task)
+        self._steps.started(name)
+        self._running[attempt.epoch] = (attempt, task, name)
         task.add_done_callback(lambda _: self._running.pop(attempt.epoch, None))

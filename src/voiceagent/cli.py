@@ -11,8 +11,10 @@ import click
 from pydantic import SecretStr, ValidationError
 
 from voiceagent import __version__
+from voiceagent.pricing import Price
 from voiceagent.settings import Settings
 
+NO_OPTION = (tuple[str, ...], dict[str, Price])  # JSON is for the environment
 GAP_PROFILES = ("peers", "mid", "seed", "seed-streaming", "openai26", "zero")  # of `bench.profiles`, not loaded for it
 FAMILIES = ("plain", "pausing", "dictating", "backchannel", "tic and cough", "side speech", "barge-in", "echo")
 
@@ -43,7 +45,7 @@ def _option(name: str, field: Any) -> Callable[[Any], Any]:
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option for each setting; what is not given comes from the environment."""
     for name, field in reversed(Settings.model_fields.items()):
-        if field.annotation != tuple[str, ...]:
+        if field.annotation not in NO_OPTION:
             command = _option(name, field)(command)
     return command
 
@@ -159,7 +161,9 @@ def doctor(*, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["gap", "bargein", "load", "start", "clients", "stragglers", "all"]), default="all")
+@click.argument(
+    "name", type=click.Choice(["gap", "bargein", "load", "start", "clients", "stragglers", "all"]), default="all"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--readme", is_flag=True, help="Write the table into README.md.")
 @click.option(

@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
+from voiceagent.timeline import Network
+
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
@@ -18,7 +20,7 @@ class ClockMap:
 
     def pong(self, sent_us: int, received_us: int, client_ms: float) -> None:
         """Take in one exchange: the ping left at `sent_us`, the answer came at `received_us` on the server's clock."""
-        rtt_us = received_us - sent_us
+        rtt_us = max(0, received_us - sent_us)  # the clock that both are of stands still at most
         offset_us = sent_us + rtt_us // 2 - round(client_ms * 1000)
         self._exchanges.append(_Exchange(rtt_us, offset_us))
 
@@ -31,6 +33,15 @@ class ClockMap:
     def rtt_us(self) -> int:
         """The shortest round trip of late; 0 before the first exchange."""
         return min((exchange.rtt_us for exchange in self._exchanges), default=0)
+
+    @property
+    def network(self) -> Network | None:
+        """The way to the browser as the last exchanges show it; None before the first."""
+        if not self._exchanges:
+            return None
+        trips_us = [exchange.rtt_us for exchange in self._exchanges]
+        best = min(self._exchanges, key=lambda exchange: exchange.rtt_us)
+        return Network(best.rtt_us, max(trips_us) - best.rtt_us, best.offset_us)
 
     def to_server_us(self, client_ms: float) -> int | None:
         """Return the server's time at the browser's `client_ms`; None before the first exchange."""

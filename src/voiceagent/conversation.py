@@ -208,7 +208,8 @@ class Conversation(Weighing):
         if turn.talk_key:
             return  # the key ends it
         turn.marks |= {
-            "speech_end": fact.speech_end_us, "speech_end_arrived": fact.arrived_us, "endpoint": self._now_us,
+            "speech_end": fact.speech_end_us, "speech_end_arrived": fact.arrived_us,
+            "vad_stop": self._now_us, "endpoint": self._now_us,
         }  # fmt: skip
         turn.ended = True
         self._fire(Trigger.ENDPOINT)

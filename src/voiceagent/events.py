@@ -131,10 +131,11 @@ class PartialTranscript:
 
 @dataclass(frozen=True, slots=True)
 class FinalTranscript:
-    """All words of a committed item; empty if there are none."""
+    """All words of a committed item; empty if there are none. Its audio was sent once and then `retries` times again."""
 
     item: int
     text: str
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class SttFailed:
     item: int
     code: str
     message: str
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,11 @@ class _Phrase:
         return self.begins_ms[-1] + self.speaks_ms[-1] if self.ends else 0.0
 
 
+def count_words(text: str) -> int:
+    """Return how many words a text has; in a script without spaces each character is one."""
+    return sum(1 for _ in _UNIT.finditer(text))
+
+
 class ReplyLedger:
     """The text of one reply, laid over its samples."""
 

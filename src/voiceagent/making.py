@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from voiceagent.accounts import Work
 from voiceagent.audio import first_audible_sample
 from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyDone, ReplyMark, ReplyReady, Stage
 from voiceagent.outbox import Outbox
@@ -28,30 +29,28 @@ class Making:
     """The part of an attempt that faces the session. `post` takes facts and never blocks."""
 
     def __init__(
-        self, epoch: int, outbox: Outbox,
+        self, work: Work, outbox: Outbox,
         *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, hosts: Mapping[Stage, str],
     ) -> None:  # fmt: skip
-        self.epoch = epoch
+        self.epoch = work.epoch
+        self.work = work
+        """What it has cost so far."""
         self._outbox = outbox
         self._post = post
         self._now_us = now_us
         self._timeouts = timeouts
         self._hosts = hosts
-        self._samples = 0
-        self._usage: dict[str, int] = {}
         self._marked: set[str] = set()
         self._audible = False
-        self.tokens = 0  # that the model wrote
-        self.characters = 0  # that speech was asked for
 
     async def _put(self, pcm: bytes) -> None:
         """Hand on whole samples; the first ones, and the first that can be heard, are told."""
-        first = self._samples == 0
+        first = self.work.samples == 0
         if not self._audible and (at := first_audible_sample(pcm)) is not None:
             self._audible = True
             self._mark("tts_first_audible")
-            self._post(ReplyAudible(self.epoch, self._samples + at))
-        self._samples += len(pcm) // 2
+            self._post(ReplyAudible(self.epoch, self.work.samples + at))
+        self.work.samples += len(pcm) // 2
         if first:
             self._post(ReplyReady(self.epoch))
         await self._outbox.audio(self.epoch, pcm)
@@ -62,9 +61,21 @@ class Making:
             self._marked.add(name)
             self._post(ReplyMark(self.epoch, name, self._now_us()))
 
-    def _count(self, counts: Mapping[str, int]) -> None:
-        for name, count in counts.items():
-            self._usage[name] = self._usage.get(name, 0) + count
+    def _requested(self) -> None:
+        """The model is asked, for the first time or again."""
+        self.work.requests += 1
+        self.work.finish = ""
+
+    def _answered(self) -> None:
+        """It has said all that it had to say, or was allowed to."""
+        usage = self.work.usage
+        self.work.finish = (
+            "length" if usage.get("llm_cut") else "content_filter" if usage.get("llm_filtered") else "stop"
+        )
+
+    def _waited(self, from_us: int) -> None:
+        """Audio was waited for since then."""
+        self.work.speech_us += self._now_us() - from_us
 
     def _connected(self, stage: Stage, acquired: Acquired) -> None:
         """Post how a stage's first request came by its connection."""
@@ -74,8 +85,8 @@ class Making:
 
     def _done(self, stage: Stage) -> None:
         """There is no more; `stage` answers for it if there was nothing at all."""
-        self._outbox.complete(self.epoch, self._samples)
-        self._post(ReplyDone(self.epoch, self._samples, self._usage, stage, self._who(stage)))
+        self._outbox.complete(self.epoch, self.work.samples)
+        self._post(ReplyDone(self.epoch, self.work.samples, self.work.usage, stage, self._who(stage)))
 
     def _who(self, stage: Stage) -> str:
         """How a sentence names the stage."""

@@ -24,6 +24,7 @@ KEPT_SAMPLES = RATE_HZ * 8
 """How much audio is kept: to begin an item with (pre-roll, and speech that was noticed late), and for a model of turns."""
 LEARN_VOICED_US = 300_000  # shorter utterances do not tell how loud somebody speaks
 LOUDER, QUIETER = 0.4, 0.2  # how much the last utterance tells of that: the loudest of those who speak is the caller
+KEPT_ITEMS = 128  # whose length is known
 PLAYED_TAIL_US = 500_000  # a reply is heard for so long after it was to end
 
 
@@ -45,7 +46,8 @@ class Microphone:
         self._kept = bytearray()  # the last samples received
         self._received = 0  # samples in all
         self._given = 0  # the STT has had all that it is to have of the samples before this one
-        self._open = False  # an item is open: the STT gets what comes
+        self._open = 0  # the item that the STT gets what comes for
+        self._sent: dict[int, int] = {}  # samples that it was given, by item
         # Where each of the last frames began: (sample, spoken at, arrived at), in order.
         self._anchors: deque[tuple[int, int, int]] = deque(maxlen=512)
         self._usual_dbfs: float | None = None  # how loud the caller speaks
@@ -72,8 +74,7 @@ class Microphone:
         if len(self._kept) > 2 * (KEPT_SAMPLES + RATE_HZ):  # bytes; cut once a second, not at every frame
             del self._kept[: -2 * KEPT_SAMPLES]
         if self._open:
-            self._stt.append(frame.pcm)
-            self._given = self._received
+            self._append(frame.pcm)
         return [self._fact(proposal) for proposal in self._hear(frame.pcm, spoken_us)]
 
     def _hear(self, pcm: bytes, spoken_us: int) -> list[Proposal]:
@@ -144,19 +145,31 @@ class Microphone:
         start = max(self._sample_at(from_us) - self._pre_roll, oldest if again else max(self._given, oldest))
         self._stt.open(item)
         past = self._kept[len(self._kept) - (self._received - start) * 2 :] if start < self._received else b""
+        self._open = item
+        self._sent[item] = 0
+        if len(self._sent) > KEPT_ITEMS:
+            del self._sent[next(iter(self._sent))]
         if past:
-            self._stt.append(bytes(past))
+            self._append(bytes(past))
         self._given = self._received
-        self._open = True
+
+    def _append(self, pcm: bytes) -> None:
+        self._stt.append(pcm)
+        self._given = self._received
+        self._sent[self._open] += len(pcm) // 2
 
     def close_item(self) -> None:
         """Give no more to an item that nobody wants."""
-        self._open = False
+        self._open = 0
 
     def commit_item(self, item: int) -> None:
         """End the item."""
-        self._open = False
+        self._open = 0
         self._stt.commit(item)
+
+    def sent(self, item: int) -> int:
+        """Return how many samples of an item the STT was given, pre-roll included."""
+        return self._sent.get(item, 0)
 
     # ------------------------------------------------------------------------------ samples and time
     def _anchor(self, sample: int) -> tuple[int, int, int]:
@@ -166,7 +179,14 @@ class Microphone:
         return self._anchors[0] if self._anchors else (0, self._now_us(), self._now_us())
 
     def _spoken_us(self, sample: int) -> int:
-        first, spoken_us, _ = self._anchor(sample)
+        """When a sample was spoken: never after the frame behind it began, or what ends might be told to end too early."""
+        until_us: int | None = None
+        for first, spoken_us, _ in reversed(self._anchors):
+            if first <= sample:
+                at_us = spoken_us + samples_to_us(sample - first)
+                return at_us if until_us is None else min(at_us, until_us)
+            until_us = spoken_us
+        first, spoken_us, _ = self._anchors[0] if self._anchors else (sample, self._now_us(), 0)
         return spoken_us + samples_to_us(sample - first)
 
     def _sample_at(self, at_us: int) -> int:

@@ -62,6 +62,7 @@ class Outbox:
         on_playing: Callable[[int, bytes], None],
         on_silent: Callable[[], None],
         on_resumed: Callable[[int], None],
+        on_underrun: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self._send = send
         self._now_us = now_us
@@ -71,6 +72,7 @@ class Outbox:
         self._on_playing = on_playing  # when it is believed to be played, audio
         self._on_silent = on_silent  # the speaker will play no more of what went out
         self._on_resumed = on_resumed  # it plays what was held, so much later
+        self._on_underrun = on_underrun  # turn, epoch: the speaker has played all there was, and here is more
         self._control: deque[protocol.Message] = deque()
         self._wake = asyncio.Event()
         self._streams: dict[int, _Stream] = {}
@@ -82,6 +84,12 @@ class Outbox:
             raise Overflow
         self._control.append(message)
         self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Messages and frames that are to be sent."""
+        frame_bytes = FRAME_SAMPLES * 2
+        return len(self._control) + sum(-(-len(stream.audio) // frame_bytes) for stream in self._streams.values())
 
     # ------------------------------------------------------------------------------ one epoch's audio
     def begin(self, turn: int, epoch: int, *, filler: bool = False) -> None:
@@ -215,6 +223,8 @@ class Outbox:
             self._on_first_frame(stream.epoch, now_us)
         if stream.position(now_us) >= stream.sent:  # it starved, or begins: from here the speaker's time counts anew
             stream.base_us = now_us - samples_to_us(stream.sent)
+            if stream.sent:
+                self._on_underrun(stream.turn, stream.epoch)
         self._on_playing(stream.base_us + samples_to_us(stream.sent), pcm)
         stream.sent += len(pcm) // 2
         return frame

@@ -21,7 +21,7 @@ from voiceagent.events import (
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.speculation import Guess, Step
 from voiceagent.states import Leaf, Trigger
-from voiceagent.timeline import BargeIn, Connection, StageFault
+from voiceagent.timeline import BargeIn, Connection, Outcome, StageFault
 from voiceagent.turns import Reply, Turn
 
 FAREWELLS = {
@@ -31,6 +31,8 @@ FAREWELLS = {
 """Why a session ends by itself: what the page says, and what one can do."""
 APOLOGY = "Sorry, something went wrong on my side. Please try again."
 VOICES = ("tts", "realtime")  # without them there is nobody to apologize
+OVERLOAD = "overrun"
+"""Why a session is left with which the server does not keep up: its turns are shed."""
 NO_VOICE = "I cannot answer aloud right now. Please try again in a moment."
 
 
@@ -165,9 +167,9 @@ class Playing(Answering):
         if current is not None and current[1].released:
             turn, reply = current
             self._progress_us = self._now_us
-            # A clock that was mapped a little wrong must not tell of sound before it was sent.
+            # A clock that was mapped a little wrong must not tell of sound before it was sent, nor after it was told of.
             earliest_us = reply.marks.get("first_frame_sent", reply.marks["gate_open"])
-            reply.marks.setdefault("playback_start", max(fact.at_us, earliest_us))
+            reply.marks.setdefault("playback_start", max(min(fact.at_us, self._now_us), earliest_us))
             turn.rtt_us = fact.rtt_us
 
     def _playback_progress(self, fact: PlaybackProgress) -> None:
@@ -178,7 +180,7 @@ class Playing(Answering):
             return
         if flush is not None and fact.epoch == flush.epoch:
             reply = self._replying(flush.turn)
-            self._heard_up_to(reply, fact.samples)
+            self._heard_up_to(flush.turn, reply, fact.samples)
             if fact.kind == "flushed":
                 reply.marks["flush_ack"] = self._now_us
                 barge_in = flush.turn.barge_ins[-1]
@@ -192,14 +194,16 @@ class Playing(Answering):
         if not reply.released:
             self.stale += 1  # nobody can have heard it
             return
-        self._heard_up_to(reply, fact.samples)
+        self._heard_up_to(turn, reply, fact.samples)
         if fact.kind == "ended" and reply.complete:
             self._playback_ended(turn)
 
-    def _heard_up_to(self, reply: Reply, samples: int) -> None:
+    def _heard_up_to(self, turn: Turn, reply: Reply, samples: int) -> None:
         bound = samples if reply.total_samples is None else min(samples, reply.total_samples)
         if bound > reply.heard_samples:
             reply.heard_samples = bound
+            told_us = self._now_us - turn.rtt_us // 2  # the word was on its way for so long
+            reply.marks["last_audible"] = max(told_us, reply.marks.get("playback_start", reply.marks["gate_open"]))
             self._progress_us = self._now_us
 
     def _playback_ended(self, turn: Turn) -> None:
@@ -360,6 +364,7 @@ class Playing(Answering):
                     self._out.append(CancelReply(turn.number, turn.filler))
                 if turn.reply is not None:
                     self._out.append(CancelReply(turn.number, turn.reply.epoch))
-                self._finish(turn, "interrupted" if turn.text else "discarded")
+                outcome: Outcome = "interrupted" if turn.text else "discarded"
+                self._finish(turn, "shed" if fact.reason == OVERLOAD else outcome)
         self.turn = self._over = None
         self._out.append(EndSession(fact.code, fact.reason, fact.message, fact.hint))

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 from voiceagent import protocol
+from voiceagent.heard import count_words
 from voiceagent.states import Leaf, Trigger
-from voiceagent.timeline import Outcome, TransitionRecord, TurnRecord, response_gap
-from voiceagent.turns import Turn
+from voiceagent.timeline import Heard, Outcome, TransitionRecord, TurnRecord, response_gap
+from voiceagent.turns import Reply, Turn
+
+CLOCK_ERROR_US = 1_000
+"""A residual above this is no rounding."""
 
 
 class Recorder:
@@ -14,6 +18,7 @@ class Recorder:
     def __init__(self, now_us: int, *, content: bool) -> None:
         self.began_us = now_us
         self.entered_us = now_us  # the present leaf
+        self.clock_errors = 0  # gaps whose segments do not sum to them
         self._seq = 0
         self._content = content
 
@@ -44,12 +49,15 @@ class Recorder:
         gap = response_gap(
             marks, rtt_us=turn.rtt_us, leading_silence_us=reply.leading_silence_us if reply is not None else 0
         )
+        if gap is not None and gap.residual_us > CLOCK_ERROR_US:
+            self.clock_errors += 1
         texts = {"user": turn.text}
         if reply is not None:
             texts |= {"reply": reply.ledger.text, "heard": reply.heard}
         return TurnRecord(
             turn=turn.number, parent=turn.parent, origin=turn.origin, outcome=outcome,
-            started_us=turn.started_us, ended_us=now_us, epoch=reply.epoch if reply is not None else 0,
+            # A turn that was begun while somebody spoke is as old as what they said.
+            started_us=min(turn.started_us, *marks.values()), ended_us=now_us, epoch=reply.epoch if reply is not None else 0,
             path=tuple(turn.path), marks=marks, gap=gap if turn.origin != "agent" else None,
             pauses_ms=tuple(turn.pauses_ms),
             wait_ms=turn.wait.silence_ms if turn.wait is not None else None,
@@ -58,8 +66,16 @@ class Recorder:
             heard_samples=reply.heard_samples if reply is not None else 0,
             reply_samples=(reply.total_samples or 0) if reply is not None else 0,
             usage=turn.usage, rtt_us=turn.rtt_us, reopened=turn.reopened,
-            faults=tuple(turn.faults), connections=turn.connections, content=texts if self._content else {},
+            faults=tuple(turn.faults), connections=turn.connections,
+            items=tuple(item.key for item in turn.items if item.committed) if outcome != "reopened" else (),
+            stt_retries=turn.stt_retries, heard=_heard(reply) if reply is not None else None,
+            content=texts if self._content else {},
         )  # fmt: skip
+
+
+def _heard(reply: Reply) -> Heard:
+    heard, whole = reply.heard, reply.ledger.text
+    return Heard(len(heard), count_words(heard), len(whole), count_words(whole))
 
 
 def farewell(turn: Turn, record: TurnRecord) -> Iterator[protocol.Message]:

@@ -58,7 +58,7 @@ class TransitionLine(Line):
     cancelled: tuple[str, ...] = Field(default=(), description="Tasks that it cancelled.")
     ended: tuple[EndedTask, ...] = Field(default=(), description="Cancelled ones that ended since the record before.")
     inbox: Count = Field(default=0, description="Facts that waited for the machine.")
-    outbox: Count = Field(default=0, description="Messages and frames that waited for the socket.")
+    outbox: Count = Field(default=0, description="Messages, and frames of reply audio, that waited to be sent.")
     loop_lag_us: Count = Field(default=0, description="How late the fact was taken, at most, since the record before.")
 
 
@@ -100,13 +100,13 @@ class ConnectionPart(_Part):
 
 
 class SttPart(_Part):
-    """Speech to text in a turn."""
+    """Speech to text in a turn; in realtime mode the voice model's ear."""
 
     host: str
     model: str
     audio_ms: Ms = Field(description="Audio that was sent, pre-roll included.")
-    items: Count = Field(description="Committed pieces.")
-    retries: Count
+    items: Count = Field(description="Committed pieces; those of a reopened turn went to its parent.")
+    retries: Count = Field(description="How often a piece had to be sent again.")
 
 
 class LlmPart(_Part):
@@ -114,21 +114,25 @@ class LlmPart(_Part):
 
     host: str
     model: str
-    tokens_in: Count
-    tokens_out: Count
-    tokens_cached: Count
-    finish: str = Field(description="`stop`, `length`, `content_filter`, `tool_calls`, or `` where it was cancelled.")
+    tokens_in: Count = Field(description="As the service counted; of a request that was cancelled it tells nothing.")
+    tokens_out: Count = Field(description="The same; what was dropped unread is in `speculation`.")
+    tokens_cached: Count = Field(description="Of those that went in.")
+    finish: Literal["stop", "length", "content_filter", "tool_calls", "error", ""] = Field(
+        description="How the last answer ended; empty where it was cancelled."
+    )
     attempts: Count = Field(description="Requests, retries and second requests among them.")
 
 
 class TtsPart(_Part):
-    """Text to speech in a turn, of the reply that was released."""
+    """Text to speech in a turn, of its last reply; in realtime mode the voice model's mouth."""
 
     host: str
     model: str
-    characters: Count
+    characters: Count = Field(description="That speech was asked for, heard or not.")
     audio_ms: Ms
-    real_time_factor: float | None = Field(description="Time it took over length of the audio; none without audio.")
+    real_time_factor: Annotated[float, Field(ge=0)] | None = Field(
+        description="Time that its audio was waited for, over its length; none without audio."
+    )
     underruns: Count = Field(description="How often playback waited for more.")
 
 
@@ -163,16 +167,16 @@ class TurnLine(Line):
     started_us: int
     duration_ms: Ms
     path: tuple[str, ...] = Field(description="The leaves that it went through.")
-    marks_ms: dict[str, float] = Field(description="Moments, from the turn's start.")
+    marks_ms: dict[str, Ms] = Field(description="Moments, from the turn's start.")
     gap_ms: Ms | None = Field(description="From the user's last voiced sample to the reply's first audible one.")
     basis: Literal["heard", "sent"] | None
     segments_ms: dict[str, Ms] = Field(description="They tile the gap, in causal order.")
     due: dict[str, str] = Field(default={}, description="The component that each segment is due to.")
     hidden_ms: Ms | None = Field(description="Work that was done while something else was waited for.")
-    residual_ms: float | None
-    pauses_ms: tuple[int, ...]
-    wait_ms: int | None
-    wait_reason: str
+    residual_ms: Ms | None = Field(description="What the segments exceed the gap by: an error of a clock, else 0.")
+    pauses_ms: tuple[Count, ...] = Field(description="Silences after which the user went on.")
+    wait_ms: Count | None = Field(description="The silence that was to end the turn, as it stood last.")
+    wait_reason: str = Field(description="What that listened to.")
     speculation: SpeculationPart
     fillers: Count
     voiced_ms: Count
@@ -186,9 +190,11 @@ class TurnLine(Line):
     tts: TtsPart | None = None
     network: NetworkPart | None = None
     loop_lag_ms: Ms = Field(default=0, description="The latest that a fact was taken in the turn.")
-    cost_usd: float | None = Field(default=None, description="Estimated from the prices in the settings.")
-    usage: dict[str, int]
-    rtt_ms: Ms
+    cost_usd: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="Estimated from `prices` in the settings; none where a model of the turn has none."
+    )
+    usage: dict[str, Count] = Field(description="What the back-ends told of the reply, by their names.")
+    rtt_ms: Ms = Field(description="The round trip that split the way to the speaker.")
     faults: tuple[FaultPart, ...]
     connections: dict[str, ConnectionPart] = {}
     content: dict[str, Any] | None = Field(

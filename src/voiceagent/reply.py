@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from voiceagent.accounts import Work
 from voiceagent.audio import RATE_HZ, OddBytes, first_audible_sample, last_audible_sample, strip_wav_header
 from voiceagent.events import (
     Fact,
@@ -71,10 +72,10 @@ class ReplyAttempt(Making):
     """Makes the reply of one epoch by the language model and text to speech."""
 
     def __init__(
-        self, epoch: int, stages: Stages, outbox: Outbox,
+        self, work: Work, stages: Stages, outbox: Outbox,
         *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, tools: Sequence[Tool] = (),
     ) -> None:  # fmt: skip
-        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=stages.hosts)
+        super().__init__(work, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=stages.hosts)
         self._stages = stages
         self._tools = {tool.name: tool for tool in tools}
         self._group: asyncio.TaskGroup
@@ -137,15 +138,16 @@ class ReplyAttempt(Making):
             calls: tuple[ToolCall, ...] = ()
             async for delta in self._deltas(messages, schemas if round_ < MAX_TOOL_ROUNDS else []):
                 calls += delta.calls
-                self._count(delta.usage)
+                self.work.count(delta.usage)
                 if delta.acquired is not None:
                     self._connected("llm", delta.acquired)
                 if delta.text:
-                    self.tokens += 1
+                    self.work.tokens += 1
                     self._mark("llm_first_token")
                     yield delta.text
             if not calls:
                 return
+            self.work.finish = "tool_calls"
             messages += await self._call(calls)
 
     async def _call(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
@@ -167,6 +169,7 @@ class ReplyAttempt(Making):
         """One request's deltas; while nothing has come, another try is as good as the first."""
         for attempt in range(1, MAX_TRIES + 1):
             begun = False
+            self._requested()
             try:
                 async with self._deadline("llm", self._timeouts.first_s) as limit:  # noqa: SIM117 - outermost
                     async with self._stages.llm.reply(messages, schemas) as deltas, aclosing(deltas):  # type: ignore[type-var]
@@ -176,10 +179,12 @@ class ReplyAttempt(Making):
                             yield delta
                             limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
             except StageError as failure:
+                self.work.finish = "error"
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
                 await wait_as_asked(failure)
             else:
+                self._answered()
                 return
 
     # ------------------------------------------------------------------------------ phrases -> audio
@@ -190,7 +195,7 @@ class ReplyAttempt(Making):
                 speech.chunks.put_nowait(phrase)
             else:
                 speech = _Speech(phrase)
-                self.characters += len(phrase)
+                self.work.characters += len(phrase)
                 self._spawn(self._fetch(speech))
             await self._speeches.put(speech)
             await self._promoted.wait()
@@ -198,15 +203,17 @@ class ReplyAttempt(Making):
 
     async def _fetch(self, speech: _Speech) -> None:
         for attempt in range(1, MAX_TRIES + 1):
-            begun = False
+            begun, from_us = False, self._now_us()
             self._mark("tts_request")
             try:
                 async with self._deadline("tts", self._timeouts.first_s) as limit:  # noqa: SIM117 - outermost
                     async with self._stages.tts.speak(speech.text) as chunks, aclosing(chunks):  # type: ignore[type-var]
                         async for chunk in chunks:
                             begun = True
+                            self._waited(from_us)
                             limit.reschedule(None)  # a full queue is not the synthesiser's fault
                             await self._take_part(speech, chunk)
+                            from_us = self._now_us()
                             limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
             except StageError as failure:
                 if begun or not failure.retryable or attempt == MAX_TRIES:
@@ -222,7 +229,7 @@ class ReplyAttempt(Making):
             case Acquired():
                 self._connected("tts", part)
             case Usage(counts):
-                self._count(counts)
+                self.work.count(counts)
             case _:
                 self._mark("tts_first_byte")
                 await speech.chunks.put(part)
@@ -237,7 +244,7 @@ class ReplyAttempt(Making):
         self._done("llm")
 
     async def _play_phrase(self, speech: _Speech) -> StageError | None:
-        whole, first_sample, begun = OddBytes(), self._samples, False
+        whole, first_sample, begun = OddBytes(), self.work.samples, False
         told, sound = False, _Sound(speech.text)
         marks: list[WordMark] = []
         while (chunk := await speech.chunks.get()) is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voiceagent import protocol
+from voiceagent.accounts import Accounts, Work
 from voiceagent.acoustics import AcousticEnd
 from voiceagent.attempts import Attempt, Attempts
 from voiceagent.clockmap import ClockMap
@@ -55,12 +56,14 @@ from voiceagent.incoming import Gone, Incoming, Socket
 from voiceagent.making import Timeouts
 from voiceagent.microphone import Microphone
 from voiceagent.outbox import Outbox, Overflow
+from voiceagent.playing import OVERLOAD
 from voiceagent.reply import ReplyAttempt
 from voiceagent.rules import Rules
 from voiceagent.settings import Settings
 from voiceagent.spoken import SpokenAttempt
 from voiceagent.stages.ports import SpeechToText, Stages
 from voiceagent.states import Leaf
+from voiceagent.steps import Steps
 from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.tools import Tool
 from voiceagent.turns import PastTurn
@@ -96,10 +99,10 @@ class Session:
         self._settings = settings
         self._stages = stages
         self._tools = tools
-        self._record = record
+        self._steps = Steps(lambda told: record(name, told), lambda: (self._inbox.qsize(), self._outbox.waiting))
         self._loop = asyncio.get_running_loop()
         self._fine_clock = type(self._loop).__module__.startswith("uvloop")
-        self._inbox: asyncio.Queue[Fact] = asyncio.Queue(maxsize=INBOX_FACTS)
+        self._inbox: asyncio.Queue[tuple[int, Fact]] = asyncio.Queue(maxsize=INBOX_FACTS)
         self._clock = ClockMap()
         self._voice = stages.voice(self._post) if stages.voice is not None else None
         self._stt: SpeechToText = self._voice or stages.stt(self._post)
@@ -107,11 +110,16 @@ class Session:
             ears, self._stt, self._clock,
             pre_roll_us=settings.pre_roll_ms * 1000, now_us=self._now_us, echo_gate=settings.echo_gate,
         )  # fmt: skip
+        self._accounts = Accounts(
+            name, settings, stages.hosts,
+            clock=self._clock, audio=self._mic.sent, lag_us=self._steps.latest_since,
+        )  # fmt: skip
         self._outbox = Outbox(
             socket.send, self._now_us,
             lead_us=settings.lead_ms * 1000, send_timeout_s=settings.send_timeout_s,
             on_first_frame=lambda epoch, at_us: self._post(ReplyMark(epoch, "first_frame_sent", at_us)),
             on_playing=self._mic.playing, on_silent=self._mic.silent, on_resumed=self._mic.resumed,
+            on_underrun=self._accounts.underrun,
         )  # fmt: skip
         self._conversation = Conversation(
             Rules.from_settings(settings), self._now_us(), past=past, first_turn=first_turn
@@ -119,7 +127,10 @@ class Session:
         self._timeouts = Timeouts(settings.reply_timeout_s / 2, settings.stall_timeout_s)
         self._group: asyncio.TaskGroup
         self._acoustics = AcousticEnd(turn_model, spawn=self._spawn, post=self._post)
-        self._attempts = Attempts(self._outbox, make=self._attempt, spawn=self._spawn, post=self._post)
+        self._attempts = Attempts(
+            self._outbox, make=self._attempt, spawn=self._spawn, post=self._post, now_us=self._now_us,
+            steps=self._steps, accounts=self._accounts,
+        )  # fmt: skip
         self._incoming = Incoming(
             socket, self._take, now_us=self._now_us, leave=self._post, busy=lambda: not self._inbox.empty(),
             complain=self._complain,
@@ -176,20 +187,25 @@ class Session:
     # ------------------------------------------------------------------------------ facts in, effects out
     def _post(self, fact: Fact) -> None:
         try:
-            self._inbox.put_nowait(fact)
+            self._inbox.put_nowait((self._now_us(), fact))
         except asyncio.QueueFull:
             # A thousand facts that nobody took: this session is beyond help, and must not take the others with it.
             self._inbox.get_nowait()
-            self._inbox.put_nowait(Left("overrun", protocol.Close.INTERNAL, "The session is overloaded.", "Reload."))
+            left = Left(OVERLOAD, protocol.Close.INTERNAL, "The session is overloaded.", "Reload.")
+            self._inbox.put_nowait((self._now_us(), left))
 
     async def _decide(self) -> None:
         """Put every fact to the conversation, and `Tick` when its deadline has come."""
         while self._conversation.leaf is not Leaf.CLOSED:
-            fact = await self._next_fact()
-            for effect in self._conversation.handle(fact, self._now_us()):
+            due_us, fact = await self._next_fact()
+            now_us = self._now_us()
+            self._steps.late(now_us, max(0, now_us - due_us))  # the loop's timers may be a hair early
+            for effect in self._conversation.handle(fact, now_us):
                 self._run(effect)
+            self._steps.close()
 
-    async def _next_fact(self) -> Fact:
+    async def _next_fact(self) -> tuple[int, Fact]:
+        """The next fact, and since when it might have been taken."""
         with suppress(asyncio.QueueEmpty):
             return self._inbox.get_nowait()
         due_us = self._conversation.deadline_us
@@ -197,7 +213,7 @@ class Session:
             async with asyncio.timeout_at(None if due_us is None else due_us / 1e6):
                 return await self._inbox.get()
         except TimeoutError:
-            return Tick()
+            return due_us or self._now_us(), Tick()
 
     def _run(self, effect: Effect) -> None:
         try:
@@ -210,7 +226,7 @@ class Session:
             case Send(message):
                 self._outbox.put(message)
             case Record(record):
-                self._record(self.name, record)
+                self._steps.take(self._accounts.completed(record) if isinstance(record, TurnRecord) else record)
             case OpenItem(_, item, from_us, again):
                 self._mic.open_item(item, from_us, again=again)
             case CommitItem(_, item):
@@ -248,14 +264,14 @@ class Session:
             case EndSession():
                 self._end = effect
 
-    def _attempt(self, epoch: int, post: Callable[[Fact], None]) -> Attempt:
+    def _attempt(self, work: Work, post: Callable[[Fact], None]) -> Attempt:
         if self._voice is not None:
             return SpokenAttempt(
-                epoch, self._voice, self._outbox,
+                work, self._voice, self._outbox,
                 post=post, now_us=self._now_us, timeouts=self._timeouts, hosts=self._stages.hosts, tools=self._tools,
             )  # fmt: skip
         return ReplyAttempt(
-            epoch, self._stages, self._outbox,
+            work, self._stages, self._outbox,
             post=post, now_us=self._now_us, timeouts=self._timeouts, tools=self._tools,
         )  # fmt: skip
 

@@ -9,6 +9,8 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from voiceagent.pricing import Price
+
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -273,6 +275,12 @@ class Settings(BaseSettings):
     lead_ms: int = Field(300, ge=200, le=400, description="How far ahead of the speaker reply audio is sent.")
 
     # -- records
+    prices: dict[str, Price] = Field(
+        {},
+        description="Prices by model in US dollars, for an estimate of each turn's cost, as JSON: "
+        '`{"gpt-6-luna": {"tokens_in": 1.0, "tokens_cached": 0.1, "tokens_out": 4.0}}` a million tokens; speech has '
+        "`characters` (a million) and `audio_min` (a minute). Without all that a turn needs there is no estimate.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_content: bool = Field(False, description="Whether texts (what was said and answered) go into the log.")
     wire_log: Path | None = Field(
@@ -280,6 +288,13 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="`auto`: pretty on a terminal, JSON lines elsewhere."
+    )
+    log_file: Path | None = Field(None, description="File that the log's JSON lines go to as well, beside stdout.")
+    log_file_mb: float = Field(
+        100.0, gt=0, description="Size at which `log_file` is put aside as `….1`, and that as `….2`."
+    )
+    log_files: int = Field(
+        5, ge=1, le=1_000, description="Files that are kept beside `log_file`; older ones are deleted."
     )
 
     @model_validator(mode="after")
@@ -293,6 +308,8 @@ class Settings(BaseSettings):
             raise ValueError("pause_ms must not exceed endpoint_ms")
         if self.instructions_file is not None and not self.instructions_file.is_file():
             raise ValueError(f"instructions_file {self.instructions_file} is not a file")
+        if self.log_file is not None and (not self.log_file.parent.is_dir() or self.log_file.is_dir()):
+            raise ValueError(f"log_file {self.log_file} is not a file in a folder that exists")
         return self
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from voiceagent.accounts import Work
 from voiceagent.audio import RATE_HZ, OddBytes
 from voiceagent.events import Fact, ReplyFailed, ReplyPhrase, ReplyWords, Stage
 from voiceagent.heard import WordMark, pause_ms, word_ms
@@ -27,14 +28,14 @@ class SpokenAttempt(Making):
     promoted = True
 
     def __init__(
-        self, epoch: int, voice: SpeechToSpeech, outbox: Outbox,
+        self, work: Work, voice: SpeechToSpeech, outbox: Outbox,
         *, post: Callable[[Fact], None], now_us: Callable[[], int], timeouts: Timeouts, hosts: Mapping[Stage, str],
         tools: Sequence[Tool] = (),
     ) -> None:  # fmt: skip
-        super().__init__(epoch, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=hosts)
+        super().__init__(work, outbox, post=post, now_us=now_us, timeouts=timeouts, hosts=hosts)
         self._voice = voice
         self._tools = {tool.name: tool for tool in tools}
-        self._words = _Words(epoch, post)
+        self._words = _Words(work.epoch, post)
 
     def promote(self) -> None:
         """Nothing: it was asked for in earnest."""
@@ -48,6 +49,7 @@ class SpokenAttempt(Making):
                 calls = await self._respond(messages, schemas, canned)
                 if not calls:
                     break
+                self.work.finish = "tool_calls"
                 for call in calls:
                     tool = self._tools.get(call.name)
                     text = await tool.call(call.arguments) if tool is not None else "Error: there is no such function."
@@ -65,22 +67,27 @@ class SpokenAttempt(Making):
         """One answer; while nothing has come of it, another try is as good as the first."""
         for attempt in range(1, MAX_TRIES + 1):
             calls: tuple[ToolCall, ...] = ()
-            begun, whole = False, OddBytes()
+            begun, whole, from_us = False, OddBytes(), self._now_us()
+            self._requested()
             try:
                 async with self._deadline("realtime", self._timeouts.first_s) as limit:
                     response = self._voice.respond(self.epoch, messages, schemas, canned)
                     async with response as parts, aclosing(parts):  # type: ignore[type-var]
                         async for part in parts:
                             begun = True
+                            self._waited(from_us)
                             limit.reschedule(None)  # a full outbox is not the model's fault
                             calls += part.calls if isinstance(part, Delta) else ()
                             await self._take(part, whole)
+                            from_us = self._now_us()
                             limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.next_s)
             except StageError as failure:
+                self.work.finish = "error"
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
                 await wait_as_asked(failure)
             else:
+                self._answered()
                 return calls
         return ()
 
@@ -95,11 +102,12 @@ class SpokenAttempt(Making):
             case WordMark():
                 self._words.mark(part)
             case Delta():
-                self._count(part.usage)
+                self.work.count(part.usage)
                 if part.acquired is not None:
                     self._connected("realtime", part.acquired)
                 if part.text:
-                    self.tokens += 1
+                    self.work.tokens += 1
+                    self.work.characters += len(part.text)
                     self._words.add(part.text)
 
 

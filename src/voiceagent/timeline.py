@@ -10,6 +10,7 @@ from typing import Literal
 Outcome = Literal["completed", "interrupted", "resumed", "reopened", "failed", "discarded", "shed"]
 Origin = Literal["user", "text", "agent"]
 Basis = Literal["heard", "sent"]
+Mode = Literal["cascade", "realtime"]
 
 GAP_START = "speech_end"
 """The last voiced sample of the user, mapped from the browser's clock; for a typed turn, its arrival."""
@@ -39,7 +40,7 @@ class Gap:
     """One response gap, tiled: `segments_us` sum to `gap_us` but for `residual_us`.
 
     `hidden_us` is work that was done while something else was waited for, the end of the turn above all.
-    `residual_us` is not zero only if the browser's clock was mapped wrongly.
+    `residual_us` is never below zero, and above it only if a moment is told to lie behind the end of the gap.
     """
 
     gap_us: int
@@ -79,14 +80,26 @@ def response_gap(marks: Mapping[str, int], *, rtt_us: int = 0, leading_silence_u
         segments["playback"] = way_us - segments["network"]
     if leading_silence_us:
         segments["leading_silence"] = leading_silence_us
-    gap_us = (sent if heard is None else heard) + leading_silence_us - start
+    # A reply is never heard before its question ended; what says so is a clock, and the residual says by how much.
+    gap_us = max(0, (sent if heard is None else heard) - start) + leading_silence_us
     residual_us = sum(segments.values()) - gap_us
     return Gap(gap_us, "sent" if heard is None else "heard", segments, hidden_us, residual_us)
 
 
 @dataclass(frozen=True, slots=True)
+class EndedTask:
+    """A task that was cancelled, and how long it took to end."""
+
+    task: str
+    took_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransitionRecord:
-    """One step of the machine, moves and stays alike; `seq` has no gap within a session."""
+    """One step of the machine, moves and stays alike; `seq` has no gap within a session.
+
+    What has a default is the driver's to say: the machine knows no tasks and no queues.
+    """
 
     seq: int
     at_us: int
@@ -98,6 +111,12 @@ class TransitionRecord:
     dwell_us: int  # how long the session has been in `source`
     deadline_us: int | None  # of the leaf entered, on the same clock
     reason: str
+    started: tuple[str, ...] = ()  # tasks
+    cancelled: tuple[str, ...] = ()
+    ended: tuple[EndedTask, ...] = ()  # since the record before
+    inbox: int = 0  # facts that waited
+    outbox: int = 0  # messages and frames that waited
+    loop_lag_us: int = 0  # how late a fact was taken, at most, since the record before
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +164,66 @@ class BargeIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard of a reply, of all of it."""
+
+    characters: int
+    words: int
+    of_characters: int
+    of_words: int
+
+
+@dataclass(frozen=True, slots=True)
+class SttWork:
+    """Speech to text in a turn; `items` are committed pieces."""
+
+    host: str
+    model: str
+    audio_us: int
+    items: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class LlmWork:
+    """The language or voice model in a turn: all attempts at its reply together."""
+
+    host: str
+    model: str
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    finish: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TtsWork:
+    """The speech of the turn's last reply."""
+
+    host: str
+    model: str
+    characters: int
+    audio_us: int
+    real_time_factor: float | None
+    underruns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The way to the browser, by the last pings."""
+
+    rtt_us: int
+    jitter_us: int
+    offset_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """One turn, told once it is over. Texts are under `content` alone, so that a sink can drop them."""
+    """One turn, told once it is over. Texts are under `content` alone, so that a sink can drop them.
+
+    What stands behind `content` is the driver's to say: the conversation knows no hosts, models and prices.
+    """
 
     turn: int
     parent: int | None
@@ -172,4 +249,16 @@ class TurnRecord:
     reopened: int
     faults: tuple[StageFault, ...]
     connections: dict[str, Connection] = field(default_factory=dict)  # by stage
+    items: tuple[int, ...] = ()  # committed pieces of the user's audio
+    stt_retries: int = 0
+    heard: Heard | None = None
     content: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+    trace: str = ""
+    mode: Mode = "cascade"
+    stt: SttWork | None = None
+    llm: LlmWork | None = None
+    tts: TtsWork | None = None
+    network: Network | None = None
+    loop_lag_us: int = 0  # the latest that a fact was taken
+    cost_usd: float | None = None

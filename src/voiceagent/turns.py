@@ -102,6 +102,7 @@ class Turn:
     apologies: int = 0
     reopened: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
+    stt_retries: int = 0
     faults: list[StageFault] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)

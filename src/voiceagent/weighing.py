@@ -49,8 +49,9 @@ class Weighing(Playing):
         item.final = fact.text
         if item.streams:
             self._budget.partials_were(right=same_words(item.at_commit, fact.text))
-        # Words that nobody waits for, as the reply is made already, are no part of the gap.
-        waited = turn.reply is None or turn.guessed
+        turn.stt_retries += fact.retries
+        # Words that nobody waits for, as the reply is made already or by who has heard the turn, are no part of the gap.
+        waited = (turn.reply is None or turn.guessed) and not self.rules.speech_to_speech
         turn.marks["stt_final" if waited else "words_final"] = self._now_us
         self._tell_words(turn)
         self._item_is_final(turn, "")
@@ -106,7 +107,9 @@ class Weighing(Playing):
             return
         self._late, cut, leaf = None, self.turn, self.leaf
         turn.ended = True
-        turn.marks.setdefault("speech_end", self._speech_end_us)
+        # Of a voice that goes on the end has not been told: the last one known is that of an utterance before.
+        ended_us = self._speech_end_us if self._speech_end_us >= turn.started_us else self._now_us
+        turn.marks.setdefault("speech_end", ended_us)
         turn.marks.setdefault("endpoint", self._now_us)
         self._over = turn
         self._fire(Trigger.CONFIRMED_ENDED, "late words")
@@ -145,6 +148,7 @@ class Weighing(Playing):
                 self._fire(Trigger.STAGE_FAILED, fact.code)
             return
         item.final = item.partial
+        turn.stt_retries += fact.retries
         turn.faults.append(StageFault("stt", fact.code, recovered=bool(turn.text)))
         alone = self.leaf is Leaf.TRANSCRIBING_ENDED and turn is self.turn and not turn.waits_for_words
         if alone and not turn.text and self._flush is None:

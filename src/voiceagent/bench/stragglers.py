@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from voiceagent.accounts import Work
 from voiceagent.bench.profiles import PAUSE_MS, PROFILES, reply
 from voiceagent.bench.reckoning import spread
 from voiceagent.events import Fact, ReplyReady
@@ -147,7 +148,7 @@ async def _make(stages: Stages, epoch: int) -> float:
             ready_s = loop.time()
 
     attempt = ReplyAttempt(
-        epoch, stages, cast("Outbox", _Nowhere()), post=post, now_us=lambda: 0, timeouts=Timeouts(FIRST_S, NEXT_S)
+        Work(epoch), stages, cast("Outbox", _Nowhere()), post=post, now_us=lambda: 0, timeouts=Timeouts(FIRST_S, NEXT_S)
     )
     attempt.promote()
     await attempt.run([], "")

@@ -61,7 +61,7 @@ class FileTranscriber:
         """Find the words of one piece. Raises `StageError` where all that follow would end the same way."""
         try:
             async with asyncio.timeout(self._settings.stt_timeout_s), self._free:
-                words = await self._tried(wav_bytes(bytes(piece.audio)))
+                words = await self._tried(piece, wav_bytes(bytes(piece.audio)))
         except Exception as error:
             failure = self._clients.explain("stt", error)
             if failure.code in ACCOUNT:
@@ -70,7 +70,7 @@ class FileTranscriber:
         else:
             self._pieces.finish(piece, words)
 
-    async def _tried(self, file: bytes) -> str:
+    async def _tried(self, piece: Piece, file: bytes) -> str:
         for _ in range(TRIES - 1):
             try:
                 return await self._words(file)
@@ -79,6 +79,7 @@ class FileTranscriber:
                 wait_s = failure.retry_after_s or BACKOFF_S
                 if not failure.retryable or wait_s > LONGEST_WAIT_S:
                     raise failure from error
+            piece.tries += 1
             await asyncio.sleep(wait_s)
         return await self._words(file)
 

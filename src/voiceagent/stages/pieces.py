@@ -46,7 +46,7 @@ class Piece:
     key: int
     audio: bytearray = field(default_factory=bytearray)
     committed: bool = False
-    tries: int = 0  # connections that were lost while they owed its words
+    tries: int = 0  # in vain: connections that were lost while they owed its words, files that got no answer
     # what the present connection knows of it
     sent: int = 0
     asked: bool = False  # its commit was sent
@@ -221,12 +221,12 @@ class Pieces:
         """An item has its words."""
         if self._remove(piece):
             self.finished += 1
-            self.post(FinalTranscript(piece.key, words.strip()))
+            self.post(FinalTranscript(piece.key, words.strip(), piece.tries))
 
     def fail(self, piece: Piece, code: str, message: str) -> None:
         """An item has failed for good."""
         if self._remove(piece):
-            self.post(SttFailed(piece.key, code, message))
+            self.post(SttFailed(piece.key, code, message, piece.tries))
 
     def _remove(self, piece: Piece) -> bool:
         if piece not in self._pieces:
