@@ -127,12 +127,15 @@ def test_troubles_at_the_start(capsys):
 
     @virtual_time
     async def run():
-        async with Backends(settings, RecordLog(settings, stream)) as backends:
+        async with Backends(settings, log) as backends:
             assert await backends.ready() == ""
             await backends._checking
             assert backends.troubles == sentences
 
+    log = RecordLog(settings, stream)
     run()
+    log.start()
+    assert log.close()
     logged = [json.loads(line) for line in stream.getvalue().splitlines()]
     told = [line for line in logged if line["event"] == "backend_trouble"]
     assert [(line["stage"], line["host"], line["code"], line["sentence"]) for line in told] == [
@@ -209,6 +212,7 @@ def test_no_key_anywhere(answer, tmp_path, capsys):
             )
             stream = io.StringIO()
             log = RecordLog(settings, stream)
+            log.start()
             async with Backends(settings, log) as backends:
                 assert await backends.ready() == ""
                 await backends._checking
@@ -226,6 +230,7 @@ def test_no_key_anywhere(answer, tmp_path, capsys):
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await clients.aclose()
+            assert log.close()
             said += [repr(facts), stream.getvalue(), *map(repr, await doctor._backends(settings))]
             asked = server.asked
         assert any(f"Bearer {CANARY}" == one.headers.get("authorization") for one in asked)

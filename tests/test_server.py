@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.world import settings_for_tests
 from voiceagent import protocol
 from voiceagent.caller import Call, CallError
+from voiceagent.hooks import Hooks
 from voiceagent.logs import RecordLog
 from voiceagent.server import WEB_DIR, _Server, create_app, uvicorn_config
 from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
@@ -50,14 +51,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(script=None, **settings):
+async def served(script=None, hooks=None, **settings):
     """Serve with a scripted twin behind it."""
     engines = ScriptedEngines(script or Script(replies=[ANSWER], tts_ms_per_char=5))
     async with TwinServer(create_twin(engines)) as twin:
         urls = {f"{stage}_base_url": twin.base_url for stage in ("stt", "llm", "tts")}
         chosen = settings_for_tests(port=0, **{**urls, **settings})
         sink = Sink()
-        app = create_app(chosen, tools=(), log=RecordLog(chosen, sink))
+        app = create_app(chosen, hooks or Hooks(tools=()), log=RecordLog(chosen, sink))
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         server = _Server(uvicorn_config(app, chosen), "")
@@ -119,6 +120,7 @@ async def test_a_typed_conversation():
             assert protocol.ReplyFrame.unpack(data).first_sample == 0
             await ws.send(protocol.HangUp().model_dump_json())
             assert await closing(ws) == (None, 1000)
+        assert await asyncio.to_thread(s.app.state.agent.log.flush)
         events = [line["event"] for line in s.sink.lines]
         assert events.count("turn") == 1
         assert events.count("transition") >= 3
@@ -300,7 +302,10 @@ async def test_pages():
             assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert (await client.get("/web/../pyproject.toml")).status_code == 404
         assert (await client.get("/nothing")).status_code == 404
-        assert (await client.get("/healthz")).json() == {"status": "ok", "version": "0.1.0", "sessions": 0}
+        assert (await client.get("/healthz")).json() == {
+            "status": "ok", "version": "0.1.0", "sessions": 0, "records_dropped": {"queue": 0, "stdout": 0},
+            "observers_raised": 0,
+        }  # fmt: skip
 
 
 async def test_leaving_closes_what_was_asked_of_the_twin():

@@ -294,6 +294,7 @@ def test_the_log_keeps_levels_and_secrets(capsys):
     log = RecordLog(
         settings_for_tests(log_format="json", log_level="warning", openai_api_key="sk-canary", backend="auto")
     )
+    log.start()
     log.event("hidden")
     log.warning("shown", why="x")
     try:
@@ -301,6 +302,7 @@ def test_the_log_keeps_levels_and_secrets(capsys):
         raise RuntimeError("broke" if secret else "")
     except RuntimeError as error:
         log.failure("failed", error)
+    assert log.close()
     out = capsys.readouterr().out
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["event"] for line in lines] == ["shown", "failed"]

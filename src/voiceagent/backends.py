@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Literal, Self
@@ -30,9 +31,11 @@ HEAVY = (
 class Backends:
     """An async context: inside it the back-ends become ready in the background, and after it nothing of them is left."""
 
-    def __init__(self, settings: Settings, log: RecordLog) -> None:
+    def __init__(self, settings: Settings, log: RecordLog, change: Callable[[Stages], Stages] | None = None) -> None:
+        """`change` may put other stages in the place of those that the settings make (`hooks.Hooks.stages`)."""
         self._settings = settings
         self._log = log
+        self._change = change or (lambda stages: stages)
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[str] | None = None
         self._stages: Stages | None = None
@@ -53,17 +56,25 @@ class Backends:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        self._starting = self._checking = None
         await self._stack.aclose()
 
     async def ready(self) -> str:
         """Wait until sessions can be served; return a sentence if they cannot."""
         if self._starting is None:
-            return "The server is not running."
+            return self.trouble
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 return await asyncio.shield(self._starting)
         except TimeoutError:
-            return "The back-ends are not ready yet."
+            return self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why no session can be served at the moment, a sentence; empty if one can."""
+        if self._starting is None or self._starting.cancelled():
+            return "The agent is not running: whoever mounts it has to enter `app.state.agent` in the lifespan."
+        return self._starting.result() if self._starting.done() else "The back-ends are not ready yet."
 
     def stages(self, mode: Literal["cascade", "realtime"]) -> Stages:
         """Return the streams, or one voice model in their place. Only after `ready`."""
@@ -82,11 +93,12 @@ class Backends:
             url = await self._start_twin()
             clients = Clients(self._settings, url)
             self._stack.push_async_callback(clients.aclose)
-            self._stages = cascade(
+            streams = cascade(
                 clients, self._settings, lambda stage, won: self._log.event("hedge", stage=stage, won=won),
                 lambda failure: self._log.event("stt_fallback", code=failure.code, sentence=failure.message),
             )  # fmt: skip
-            self._voice = speech_to_speech(clients, self._settings, self._stages)
+            self._stages = self._change(streams)
+            self._voice = self._change(speech_to_speech(clients, self._settings, streams))
             self._checking = asyncio.create_task(self._check(clients), name="backends check")
             if self._settings.mode == "cascade":
                 await self._stages.warm()

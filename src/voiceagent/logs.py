@@ -1,57 +1,135 @@
 """The log: one JSON line a record, for people to tune by; texts only where a setting allows them, keys never."""
 
+import json
 import sys
-from typing import IO, Any, TextIO, cast
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any, NamedTuple
 
 import structlog
 
 from voiceagent.recordlines import transition_fields, turn_fields
 from voiceagent.records import TRANSITION_SCHEMA, TURN_SCHEMA
 from voiceagent.settings import Settings
+from voiceagent.sinks import FileSink, Gap, Sink, StreamSink, Writer
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
 # Where it happened, but not what was in the variables there: among them are keys.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+_ENCODER = json.JSONEncoder(default=repr)  # made once: `json.dumps` makes one for each line
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-class RecordLog:
-    """Writes records of sessions and the server's own events as lines to `stream`."""
+class Entry(NamedTuple):  # made in the event loop, in half the time of a dataclass
+    """Something that happened, not yet a line."""
 
-    def __init__(self, settings: Settings, stream: IO[str] | None = None) -> None:
-        stream = sys.stdout if stream is None else stream
-        pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and stream.isatty())
-        renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
-        self._log = cast(
-            "structlog.typing.FilteringBoundLogger",
-            structlog.wrap_logger(
-                structlog.PrintLogger(cast("TextIO", stream)),
-                processors=[
-                    structlog.processors.add_log_level,
-                    structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    structlog.processors.format_exc_info if pretty else _TRACEBACKS,
-                    renderer,
-                ],
-                wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
-                cache_logger_on_first_use=True,
-            ),
-        )
+    wall_ns: int
+    level: str
+    event: str
+    fields: Mapping[str, Any] = {}
+    session: str = ""
+    record: TransitionRecord | TurnRecord | None = None
+
+
+class RecordLog:
+    """Takes records of sessions and the server's own events; between `start` and `close` they become lines.
+
+    Only the time is taken when something happens. The rest is done by the thread of `sinks.Writer`.
+    """
+
+    def __init__(
+        self, settings: Settings, stream: IO[str] | None = None,
+        *, sinks: Sequence[Sink] | None = None, wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
+        self._wall_ns = wall_ns
+        self._least = _LEVELS[settings.log_level]
+        self._console = structlog.dev.ConsoleRenderer()
+        self._json = structlog.processors.JSONRenderer(serializer=lambda told, **_: _ENCODER.encode(told))
+        self._writer: Writer[Entry] = Writer(chosen_sinks(settings, stream) if sinks is None else sinks, self._render)
+
+    def start(self) -> None:
+        """Begin to write; what came before is kept."""
+        self._writer.start()
+
+    def flush(self) -> bool:
+        """Wait, not for long, until what came so far is written or dropped; return whether it is. Blocks."""
+        return self._writer.flush()
+
+    def close(self) -> bool:
+        """Write what came so far, if that does not take too long, and end; return whether that was done. Blocks."""
+        return self._writer.close()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many records are lost so far: in the queue (``queue``), and for each sink (``stdout``, ``file``)."""
+        return self._writer.dropped
 
     def record(self, session: str, record: TransitionRecord | TurnRecord) -> None:
-        """Write one record of a session."""
-        if isinstance(record, TransitionRecord):
-            self._log.info("transition", schema=TRANSITION_SCHEMA, session=session, **transition_fields(record))
-        else:
-            self._log.info("turn", schema=TURN_SCHEMA, session=session, **turn_fields(record))
+        """Take one record of a session."""
+        if self._least <= _LEVELS["info"]:
+            event = "transition" if isinstance(record, TransitionRecord) else "turn"
+            self._writer.put(Entry(self._wall_ns(), "info", event, {}, session, record))
 
     def event(self, name: str, **fields: Any) -> None:
-        """Write an event of the server itself."""
-        self._log.info(name, **fields)
+        """Take an event of the server itself."""
+        self._take("info", name, fields)
 
     def warning(self, name: str, **fields: Any) -> None:
-        """Write something that somebody should look at."""
-        self._log.warning(name, **fields)
+        """Take something that somebody should look at."""
+        self._take("warning", name, fields)
 
     def failure(self, name: str, error: BaseException, **fields: Any) -> None:
-        """Write a defect of this program, with where it happened."""
-        self._log.error(name, exc_info=error, **fields)
+        """Take a defect of this program, with where it happened."""
+        self._take("error", name, {**fields, "exc_info": error})
+
+    def _take(self, level: str, name: str, fields: dict[str, Any]) -> None:
+        if self._least <= _LEVELS[level]:
+            self._writer.put(Entry(self._wall_ns(), level, name, fields))
+
+    # -------------------------------------------------------------------------------- in the thread
+    def _render(self, entry: Entry | Gap, pretty: bool) -> str:
+        if isinstance(entry, Gap):
+            entry = self._told(entry)
+        try:
+            return self._line(entry, pretty)
+        except Exception as error:  # noqa: BLE001 - a record that cannot be told is told to be one
+            fields = {"of": entry.event, "session": entry.session, "exc_info": error}
+            return self._line(Entry(entry.wall_ns, "error", "record_broken", fields), pretty)
+
+    def _line(self, entry: Entry, pretty: bool) -> str:
+        told: dict[str, Any] = {"timestamp": _iso(entry.wall_ns), "level": entry.level, "event": entry.event}
+        if isinstance(entry.record, TransitionRecord):
+            told |= {"schema": TRANSITION_SCHEMA, "session": entry.session, **transition_fields(entry.record)}
+        elif entry.record is not None:
+            told |= {"schema": TURN_SCHEMA, "session": entry.session, **turn_fields(entry.record)}
+        else:
+            told |= entry.fields
+        if pretty:
+            return f"{self._console(None, entry.level, structlog.processors.format_exc_info(None, '', told))}\n"
+        return f"{self._json(None, entry.level, _TRACEBACKS(None, '', told))!s}\n"
+
+    def _told(self, gap: Gap) -> Entry:
+        """What a sink is told of records that are missing, its own or another's."""
+        fields: dict[str, Any] = {"sink": gap.where, "reason": gap.reason}
+        if gap.dropped:
+            return Entry(self._wall_ns(), "error", "records_dropped", {**fields, "dropped": gap.dropped})
+        return Entry(self._wall_ns(), "error", "log_sink_failed", fields)
+
+
+def chosen_sinks(settings: Settings, stream: IO[str] | None = None) -> list[Sink]:
+    """Return where the settings want the lines: `stream` or stdout, if there is one, and the file."""
+    sinks: list[Sink] = []
+    stream = sys.stdout if stream is None else stream
+    if stream is not None:  # the process may have been started without
+        pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and stream.isatty())
+        sinks.append(StreamSink(stream, name="stdout", pretty=pretty))
+    if settings.log_file is not None:
+        size = round(settings.log_file_mb * 1_000_000)
+        sinks.append(FileSink(settings.log_file, max_bytes=size, keep=settings.log_files))
+    return sinks
+
+
+def _iso(wall_ns: int) -> str:
+    moment = datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).replace(microsecond=wall_ns // 1000 % 1_000_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,5 +1,6 @@
 """Who looks on: observers get the records of all sessions as they happen."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from voiceagent.timeline import TransitionRecord, TurnRecord
@@ -16,3 +17,31 @@ class Observer(Protocol):
 
     def turn(self, session: str, record: TurnRecord) -> None:
         """Take the record of a turn that is over."""
+
+
+class Observers:
+    """Hands each record to every observer; what one raises concerns neither the others nor the session."""
+
+    def __init__(self, observers: Sequence[Observer], told: Callable[[Observer, Exception], None]) -> None:
+        """`told` hears of the first exception of each."""
+        self._observers = tuple(observers)
+        self._told = told
+        self._raised = [0] * len(self._observers)
+
+    @property
+    def raised(self) -> int:
+        """How often one has raised so far."""
+        return sum(self._raised)
+
+    def record(self, session: str, record: TransitionRecord | TurnRecord) -> None:
+        """Pass one record on."""
+        for number, observer in enumerate(self._observers):
+            try:
+                if isinstance(record, TransitionRecord):
+                    observer.transition(session, record)
+                else:
+                    observer.turn(session, record)
+            except Exception as error:  # noqa: BLE001 - users' own code
+                self._raised[number] += 1
+                if self._raised[number] == 1:
+                    self._told(observer, error)

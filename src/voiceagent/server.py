@@ -1,12 +1,14 @@
 """The application: routes, who may come in, what the process holds for all sessions, and how it starts and stops."""
 
+import asyncio
 import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,16 +21,17 @@ from starlette.websockets import WebSocket
 from voiceagent import __version__, protocol
 from voiceagent.backends import Backends
 from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.hooks import Hooks
 from voiceagent.incoming import Gone
 from voiceagent.logs import RecordLog
 from voiceagent.models import chosen
 from voiceagent.models import warnings as model_warnings
+from voiceagent.observing import Observer, Observers
 from voiceagent.resumption import Sessions
 from voiceagent.session import Session
 from voiceagent.settings import Settings
-from voiceagent.tools import CLOCK, Tool
+from voiceagent.timeline import TransitionRecord, TurnRecord
 from voiceagent.turns import PastTurn
-from voiceagent.vad import TurnModel
 from voiceagent.websocket import LOOPBACK, Refusal, StarletteSocket, hello, origin_allowed, refuse
 
 _PACKAGED = Path(__file__).parent / "web"
@@ -48,18 +51,39 @@ HEADERS = {
 
 
 class Agent:
-    """One server's application state and its WebSocket endpoint."""
+    """One server's application state and its endpoints. It serves sessions inside its own context: ``async with agent``.
 
-    def __init__(
-        self, settings: Settings, tools: Sequence[Tool], log: RecordLog, turn_model: Callable[[], TurnModel] | None,
-    ) -> None:  # fmt: skip
+    The application's lifespan enters it; where the application is mounted in another one, that one's lifespan has to,
+    since nobody runs the lifespan of what is mounted.
+    """
+
+    def __init__(self, settings: Settings, hooks: Hooks, log: RecordLog) -> None:
         self.settings = settings
         self.log = log
         self.sessions = Sessions(settings)
-        self.backends = Backends(settings, log)
+        self.observers = Observers(hooks.observers, self._observer_failed)
+        self.backends = Backends(settings, log, hooks.stages)
         self.token = _access_token(settings)
-        self._tools = tuple(tools) if settings.tools else ()
-        self._turn_model = turn_model
+        self.draining = False
+        self._tools = tuple(hooks.tools) if settings.tools else ()
+        self._turn_model = hooks.turn_model
+
+    async def __aenter__(self) -> Self:
+        self.draining = False
+        self.log.start()
+        await self.backends.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+        await self.backends.__aexit__(kind, error, trace)
+        await asyncio.to_thread(self.log.close)
+
+    def drain(self) -> None:
+        """Begin no more sessions; those that run go on. ``/readyz`` says so."""
+        self.draining = True
 
     async def websocket(self, websocket: WebSocket) -> None:
         """Serve ``/ws``."""
@@ -68,6 +92,12 @@ class Agent:
             return
         await websocket.accept()
         try:
+            if self.draining:
+                text = "This server is about to stop."
+                await refuse(
+                    websocket, Refusal(protocol.Close.BUSY, "draining", text, "Press Start again in a moment.")
+                )
+                return
             if self.sessions.full:
                 text = "All places are taken at the moment."
                 await refuse(websocket, Refusal(protocol.Close.BUSY, "capacity", text, "Try again in a minute."))
@@ -96,7 +126,7 @@ class Agent:
             name, StarletteSocket(websocket), settings, self.backends.stages(settings.mode),
             Endpointer(EndpointConfig.from_settings(settings), self.backends.detector()),
             turn_model=self._turn_model() if self._turn_model is not None else None,
-            record=self.log.record, tools=self._tools, past=past,
+            record=self._record, tools=self._tools, past=past,
             first_turn=former.next_turn if former is not None else 1,
         )  # fmt: skip
         token = secrets.token_urlsafe(24)
@@ -133,26 +163,45 @@ class Agent:
             ],
         )  # fmt: skip
 
+    def _record(self, session: str, record: TransitionRecord | TurnRecord) -> None:
+        self.log.record(session, record)
+        self.observers.record(session, record)
+
+    def _observer_failed(self, observer: Observer, error: Exception) -> None:
+        self.log.failure("observer_failed", error, observer=type(observer).__qualname__)
+
     async def health(self, _: Request) -> Response:
-        """Serve ``/healthz``."""
-        return JSONResponse({"status": "ok", "version": __version__, "sessions": self.sessions.running})
+        """Serve ``/healthz``: the process lives, and what it has lost so far."""
+        return JSONResponse({
+            "status": "ok", "version": __version__, "sessions": self.sessions.running,
+            "records_dropped": self.log.dropped, "observers_raised": self.observers.raised,
+        })  # fmt: skip
+
+    async def readiness(self, _: Request) -> Response:
+        """Serve ``/readyz``: whether one more session would be served, or else 503 and why."""
+        reason = sentence = ""
+        if self.draining:
+            reason, sentence = "draining", "This server is about to stop."
+        elif trouble := self.backends.trouble:
+            reason, sentence = "backends", trouble
+        elif self.sessions.full:
+            reason, sentence = "full", f"All {self.settings.max_sessions} places are taken."
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason, "sentence": sentence}, 503)
+        return JSONResponse({"status": "ready"})
 
 
-def create_app(
-    settings: Settings, *, tools: Sequence[Tool] = (CLOCK,), log: RecordLog | None = None,
-    turn_model: Callable[[], TurnModel] | None = None,
-) -> Starlette:  # fmt: skip
-    """Return the application.
+def create_app(settings: Settings, hooks: Hooks | None = None, *, log: RecordLog | None = None) -> Starlette:
+    """Return the application; its `state.agent` is the `Agent`.
 
-    `tools` are offered to the language model; `log` takes the records (default: stdout); `turn_model` makes for each
-    session a model that hears whether a turn is over (default: none, silence and words decide).
+    `hooks` are the user's own code (default: none but the tool that tells the time); `log` takes the records in place
+    of the one that the settings describe.
     """
-    agent = Agent(settings, tools, log or RecordLog(settings), turn_model)
+    agent = Agent(settings, hooks or Hooks(), log or RecordLog(settings))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(agent.backends)
+        async with agent:
             yield
 
     async def page(_: Request) -> Response:
@@ -166,6 +215,7 @@ def create_app(
             Route("/", page),
             Route("/favicon.ico", icon),
             Route("/healthz", agent.health),
+            Route("/readyz", agent.readiness),
             WebSocketRoute("/ws", agent.websocket),
             Mount("/web", _Statics(directory=WEB_DIR)),
         ],
@@ -203,9 +253,14 @@ def run(settings: Settings) -> int:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         return _sorry(f"cannot listen on {where}: {error.strerror}. Set another port with PORT=… or end what uses it.")
+    if settings.log_file is not None:
+        try:
+            settings.log_file.open("ab").close()
+        except OSError as error:
+            return _sorry(f"cannot write the log to {settings.log_file}: {error.strerror}")
     app = create_app(settings)
     config = uvicorn_config(app, settings)
-    server = _Server(config, _banner(settings, listener, app.state.agent.token))
+    server = _Server(config, _banner(settings, listener, app.state.agent.token), app.state.agent.drain)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -226,17 +281,22 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Prints the banner once the port is open."""
+    """Prints the banner once the port is open, and lets nobody in any more before it closes it."""
 
-    def __init__(self, config: uvicorn.Config, banner: str) -> None:
+    def __init__(self, config: uvicorn.Config, banner: str, drain: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._banner = banner
+        self._drain = drain
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             sys.stderr.write(self._banner)
             sys.stderr.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._drain()
+        await super().shutdown(sockets)
 
 
 def _listen(settings: Settings) -> socket.socket:

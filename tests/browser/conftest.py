@@ -182,7 +182,7 @@ class ServerThread:
         self.records = []
         log = SimpleNamespace(
             record=lambda _, record: self.records.append(record), event=lambda *_, **__: None,
-            warning=lambda *_, **__: None, failure=lambda name, error, **_: self.failures.append((name, error)),
+            start=lambda: None, close=lambda: None, dropped={}, warning=lambda *_, **__: None, failure=lambda name, error, **_: self.failures.append((name, error)),
         )  # fmt: skip
         self.failures = []
         self.server = _Server(uvicorn_config(create_app(self.settings, log=log), self.settings), "")
