@@ -220,6 +220,42 @@ def dialogs(**options: Any) -> None:
     sys.exit(run(Wish(**options)))
 
 
+@main.command()
+@click.argument("logs", nargs=-1, required=True)
+@click.option(
+    "--by", type=click.Choice(["model", "path", "outcome", "hour", "mode", "origin"]), default=None,
+    help="Also one row for each of these.",
+)  # fmt: skip
+@click.option("--slowest", type=click.IntRange(0, 100), default=5, show_default=True, help="Show so many waterfalls.")
+@click.option(
+    "--what-if", multiple=True, metavar="CHANGES",
+    help="Reckon with other lengths: endpoint=300, llm_ttft=-200, tts_ttfb=x0.5, speculate=off; several with commas.",
+)  # fmt: skip
+@click.option("--against", type=click.Path(path_type=Path), default=None, help="Compare with this older log.")
+@click.option(
+    "--fail-above-ms", type=click.FloatRange(0), default=None, help="Exit with 1 if slower by more than so much."
+)
+@click.option("--follow", is_flag=True, help="Go on with what is written to the log, through rotations, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--html", type=click.Path(path_type=Path), default=None, help="Write them as one page here.")
+def latency(**options: Any) -> None:
+    """Say from LOGS (files, gzipped or not, or - for standard input) where the time goes, in which turns, and why."""
+    from voiceagent.latency.command import Wish, run
+
+    sys.exit(run(Wish(**options)))
+
+
+@main.command()
+@click.argument("logs", nargs=-1, required=True)
+@click.option("--session", default=None, help="Only this one.")
+@click.option("--quiet", is_flag=True, help="No transcript.")
+def replay(logs: tuple[str, ...], *, session: str | None, quiet: bool) -> None:
+    """Put the triggers of LOGS to the state machine again; exit with 1 at the first line where it differs."""
+    from voiceagent.replay import run
+
+    sys.exit(run(logs, session=session, quiet=quiet))
+
+
 def _sorry(sentence: str) -> None:
     click.echo(f"voiceagent: {sentence}", err=True)
     sys.exit(1)

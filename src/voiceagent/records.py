@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=0)]
 class _Part(BaseModel):
     """A part of a line: fixed once it is read; what a later version added is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
 
 
 class Line(_Part):

@@ -1,0 +1,188 @@
+"""``voiceagent latency``: reads the logs once, prints what they come to, and compares."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from voiceagent.latency import tables
+from voiceagent.latency.against import Drawn, as_json, differences, regressions
+from voiceagent.latency.lines import STDIN, Unreadable, grown
+from voiceagent.latency.reading import Located, Reading, read, records
+from voiceagent.latency.reckoning import Reckoning, figures, percentiles
+from voiceagent.latency.timelines import Timelines
+from voiceagent.latency.what_if import BadWhatIf, Effect, parse
+from voiceagent.records import TurnLine
+
+DONE, SLOWER, UNUSABLE = 0, 1, 2
+"""Exit codes: the figures are there; they are worse than allowed; the command or the file is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for."""
+
+    logs: tuple[str, ...]
+    by: str | None = None
+    slowest: int = 5
+    what_if: tuple[str, ...] = ()
+    against: Path | None = None
+    fail_above_ms: float | None = None
+    follow: bool = False
+    as_json: bool = False
+    html: Path | None = None
+
+
+class BadWish(ValueError):  # noqa: N818 - a sentence for the user, not a mistake
+    """The options do not go together; the message says which."""
+
+
+def run(wish: Wish) -> int:
+    """Read, print, and return the exit code; what is wrong with a line or a file is told on standard error."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return _Reading(wish, errors).run()
+    except (Unreadable, BadWish, BadWhatIf) as error:
+        sys.stderr.write(f"voiceagent: {error}\n")
+        return UNUSABLE
+
+
+class _Reading:
+    """One run of the command."""
+
+    def __init__(self, wish: Wish, errors: Console) -> None:
+        _check(wish)
+        self.wish, self.errors = wish, errors
+        self.effects = [Effect(parse(text)) for text in wish.what_if]
+        self.taken = Reckoning(by=wish.by, slowest=wish.slowest)
+        self.reading = Reading()
+        self.drawn = Drawn() if wish.against is not None else None
+        self.timelines = Timelines() if wish.html is not None else None
+        # A terminal tells its width; what is read by something else is not to be folded.
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+    def run(self) -> int:
+        """Take everything in and tell it."""
+        if self.wish.follow:
+            self._follow()
+        else:
+            for found in read(self.wish.logs, self.reading, transitions=self.timelines is not None):
+                self._take(found)
+        tables.left_out(self.reading, self.errors)
+        if not self.taken.all.turns:
+            raise BadWish(f"there is no turn in {' '.join(self.wish.logs)}")
+        told = figures(self.taken) | {"reading": _reading(self.reading)}
+        if self.effects:
+            told["what_if"] = [_effect(effect) for effect in self.effects]
+        code, found_differences = DONE, None
+        if self.wish.against is not None and self.drawn is not None:
+            old = self._old(self.wish.against)
+            found_differences = differences(old, self.drawn)
+            told["against"] = as_json(found_differences, old, self.drawn)
+            worse = regressions(found_differences, self.wish.fail_above_ms or 0.0)
+            code = SLOWER if worse and self.wish.fail_above_ms is not None else DONE
+        if self.wish.as_json:
+            sys.stdout.write(json.dumps(told) + "\n")
+        else:
+            self.console.print(tables.everything(self.taken, self.effects))
+            if found_differences is not None and self.drawn is not None:
+                self.console.print("", tables.compared(found_differences, old, self.drawn))
+        if self.wish.html is not None and self.timelines is not None:
+            self._write(self.wish.html, told, self.timelines)
+        return code
+
+    def _take(self, found: Located) -> None:
+        record = found.record
+        if self.timelines is not None:
+            self.timelines.take(record)
+        if isinstance(record, TurnLine):
+            self.taken.take(record)
+            for effect in self.effects:
+                effect.take(record)
+            if self.drawn is not None:
+                self.drawn.take(record)
+
+    def _follow(self) -> None:
+        """Print turn after turn as it is written, until interrupted; then the tables."""
+        live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        try:
+            if live is not None:
+                live.start()
+            for found in _followed(self.wish.logs[0], self.reading, transitions=self.timelines is not None):
+                self._take(found)
+                if isinstance(found.record, TurnLine):
+                    self._tell(found.record)
+                    if live is not None:
+                        live.update(tables.everything(self.taken, self.effects), refresh=True)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            if live is not None:
+                live.update("", refresh=True)
+                live.stop()
+
+    def _tell(self, turn: TurnLine) -> None:
+        if self.wish.as_json:
+            sys.stdout.write(turn.model_dump_json(by_alias=True, exclude={"content"}) + "\n")
+            sys.stdout.flush()
+        else:
+            self.console.print(tables.one_turn(turn), soft_wrap=True)
+
+    def _old(self, path: Path) -> Drawn:
+        drawn, reading = Drawn(), Reading()
+        for found in read([str(path)], reading, transitions=False):
+            if isinstance(found.record, TurnLine):
+                drawn.take(found.record)
+        tables.left_out(reading, self.errors)
+        if not drawn.seen:
+            raise BadWish(f"there is no turn with a response gap in {path}")
+        return drawn
+
+    def _write(self, path: Path, told: dict[str, Any], timelines: Timelines) -> None:
+        from voiceagent.latency.page import page
+
+        text = page(self.taken, told, timelines, self.effects, self.wish.logs)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Unreadable(f"cannot write {path}: {error.strerror}") from None
+        self.errors.print(f"{path} is written", soft_wrap=True, markup=False)
+
+
+def _check(wish: Wish) -> None:
+    if wish.follow and len(wish.logs) != 1:
+        raise BadWish("one log can be followed at a time")
+    if wish.follow and wish.against is not None:
+        raise BadWish("a log that is followed cannot be compared: it has no end")
+    if wish.fail_above_ms is not None and wish.against is None:
+        raise BadWish("--fail-above-ms says how much slower than the log of --against is too much")
+    if wish.logs.count(STDIN) > 1:
+        raise BadWish("standard input can be read once")
+
+
+def _followed(path: str, reading: Reading, *, transitions: bool) -> Iterator[Located]:
+    if path == STDIN:
+        return read([path], reading, transitions=transitions)
+    return records(path, grown(path), reading, transitions=transitions)
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    return {
+        "lines": reading.lines, "turns": reading.turns, "transitions": reading.transitions, "others": reading.others,
+        "bad": reading.bad, "foreign": reading.foreign,
+        "first_wrong": [{"file": each.file, "line": each.line, "reason": each.reason} for each in reading.first_wrong],
+    }  # fmt: skip
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {
+        "what": effect.what.text, "sentence": tables.sentence(effect), "turns": effect.before.count,
+        "before": percentiles(effect.before), "after": percentiles(effect.after), "judged": effect.judged,
+        "cut_off": effect.cut_off, "perhaps_cut_off": effect.perhaps, "spared": effect.spared,
+        "left_out": effect.left_out,
+    }  # fmt: skip
