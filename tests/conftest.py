@@ -3,6 +3,7 @@
 import gc
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def children() -> set[str]:
     """The processes that this one started and that still run."""
     found = set()
     for path in (PROC / "task").glob("*/children"):
-        found.update(path.read_text(encoding="ascii").split())
+        with suppress(OSError):  # the thread has ended since
+            found.update(path.read_text(encoding="ascii").split())
     return found
 
 
