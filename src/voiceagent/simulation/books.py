@@ -124,6 +124,8 @@ class Books:
         self.leaf = "listening"
         self.progress_us = loop.now_us  # when a reply last showed a sign of life
         self.reached: tuple[str, asyncio.Future[None]] | None = None  # a leaf that is waited for
+        self.tasks_started: set[str] = set()
+        self.tasks_cancelled: set[str] = set()  # and not ended
         self._failed: set[int] = set()
         self.past_seen: tuple[Any, ...] = ()
         self._checks = checks
@@ -291,6 +293,10 @@ class Books:
     def note(self, text: str) -> None:
         """Put a line of the caller's into the transcript."""
         self.entries.append((self.loop.now_us, "~", text))
+
+    def recorded(self, _: str, record: TransitionRecord | TurnRecord) -> None:
+        """A record is on its way to the log."""
+        self.check("line", record)
 
     # ------------------------------------------------------------------------------ the back-ends
     def stt_audio(self, item: int, ranges: list[tuple[int, int]], samples: int) -> None:

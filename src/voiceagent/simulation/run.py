@@ -8,7 +8,7 @@ from typing import Any
 
 from voiceagent import outbox
 from voiceagent.session import Ending, Session
-from voiceagent.simulation import draws, hearing, invariants
+from voiceagent.simulation import draws, hearing, invariants, lines
 from voiceagent.simulation.books import Books, Violation
 from voiceagent.simulation.browser import Browser
 from voiceagent.simulation.callers import Act, Caller, hush, live
@@ -22,7 +22,7 @@ from voiceagent.simulation.telling import Entry
 from voiceagent.states import Leaf
 from voiceagent.tools import Tool
 
-REGISTERED = (hearing, invariants)  # importing them put their rules into the register
+REGISTERED = (hearing, invariants, lines)  # importing them put their rules into the register
 FRAME_SAMPLES = 2_400  # 100 ms a reply frame, as the protocol allows; the product's own are shorter
 END_S = 1.0
 VOICE_SEEDS = 4
@@ -128,7 +128,7 @@ class World:
             timeline, pause_ms=settings.pause_ms, endpoint_ms=settings.endpoint_ms, sound_ms=settings.sound_ms
         )  # fmt: skip
         session = Session(
-            "sim", browser, settings, ports, ears, record=_nothing, tools=(_note(books),),
+            "sim", browser, settings, ports, ears, record=books.recorded, tools=(_note(books),),
             past=before.past if before is not None else (), first_turn=before.next_turn if before is not None else 1,
         )  # fmt: skip
         books.watch(session)
@@ -227,10 +227,6 @@ def _note(books: Books) -> Tool:
         return "noted"
 
     return replace(NOTE, function=noted)
-
-
-def _nothing(*_: Any) -> None:
-    """The records are seen as effects."""
 
 
 def _innermost(error: BaseException) -> str:
