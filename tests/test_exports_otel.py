@@ -47,7 +47,7 @@ async def received(records, endpoint=True, **environment):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value.format(base=base))
-            tracer = Tracer(base if endpoint else None, lambda: OFFSET_NS)
+            tracer = Tracer(base if endpoint else None, lambda: OFFSET_NS).__enter__()
             for record in records:
                 (tracer.turn if hasattr(record, "outcome") else tracer.transition)("s1", record)
             await asyncio.to_thread(tracer.__exit__, None, None, None)
@@ -230,7 +230,7 @@ async def test_the_environment_says_where(monkeypatch):
 async def test_nobody_listens(monkeypatch):
     """A collector that is not there costs the end of the server no more than its limit; nothing is raised."""
     monkeypatch.setattr(otel, "LAST_WORD_S", 0.2)
-    tracer = Tracer("http://127.0.0.1:1")
+    tracer = Tracer("http://127.0.0.1:1").__enter__()
     tracer.turn("s", turn())
     await asyncio.to_thread(tracer.__exit__, None, None, None)
 
@@ -246,7 +246,7 @@ def test_without_the_extra(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ExportError, match=r"pip install 'voiceagent\[otel\]'"):
-        Tracer("http://127.0.0.1:1")
+        Tracer("http://127.0.0.1:1").__enter__()
 
 
 def test_states_that_are_remembered():

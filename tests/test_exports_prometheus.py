@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.exported import steps, turn
 from voiceagent.exports.errors import ExportError
-from voiceagent.exports.prometheus import BUCKETS_S, MOST_LABELS, House, Metrics
+from voiceagent.exports.house import House
+from voiceagent.exports.prometheus import BUCKETS_S, MOST_LABELS, Metrics
 from voiceagent.exports.scraping import MOST_SCRAPES, MetricsServer
 from voiceagent.timeline import StageFault
 
@@ -24,23 +25,29 @@ def value(metrics, name, **labels):
 
 def test_names_labels_and_buckets():
     """The metrics are those that are documented, each with its labels; every histogram has the same buckets."""
-    registered = Metrics().registry._collector_to_names
-    found = {metric._name: metric._labelnames for metric in registered if hasattr(metric, "_labelnames")}
+    metrics = Metrics(House(rejected=lambda: {"capacity": 1}, dropped=lambda: {"file": 1}))
+    metrics.turn("s", turn())
+    metrics.transition("s", steps()[0])
+    found = {}
+    for family in metrics.registry.collect():
+        labels = {label for sample in family.samples for label in sample.labels}
+        found[family.name] = (family.type, labels - {"le"})
     assert found == {
-        "voice_response_gap_seconds": ("basis",),
-        "voice_response_gap_segment_seconds": ("segment",),
-        "voice_stage_seconds": ("stage", "model"),
-        "voice_yield_seconds": (),
-        "voice_hold_seconds": (),
-        "voice_false_barge_in": (),
-        "voice_speculation": ("result",),
-        "voice_turns": ("origin", "outcome"),
-        "voice_upstream_errors": ("stage", "code"),
-        "voice_transitions": ("from", "trigger", "to"),
-        "voice_loop_lag_seconds": (),
-        "voice_sessions_rejected": ("reason",),
-        "voice_sessions_active": (),
-        "voice_sessions_capacity": (),
+        "voice_response_gap_seconds": ("histogram", {"basis"}),
+        "voice_response_gap_segment_seconds": ("counter", {"segment"}),
+        "voice_stage_seconds": ("histogram", {"stage", "model"}),
+        "voice_yield_seconds": ("histogram", set()),
+        "voice_hold_seconds": ("histogram", set()),
+        "voice_false_barge_in": ("counter", set()),
+        "voice_speculation": ("counter", {"result"}),
+        "voice_turns": ("counter", {"origin", "outcome"}),
+        "voice_upstream_errors": ("counter", {"stage", "code"}),
+        "voice_transitions": ("counter", {"from", "trigger", "to"}),
+        "voice_loop_lag_seconds": ("histogram", set()),
+        "voice_sessions_rejected": ("counter", {"reason"}),
+        "voice_sessions_active": ("gauge", set()),
+        "voice_sessions_capacity": ("gauge", set()),
+        "voice_log_dropped": ("counter", {"sink"}),
     }
     assert BUCKETS_S == (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 1.25, 1.5, 2, 3, 5, 8)
 
@@ -88,13 +95,12 @@ def test_transitions():
 
 
 def test_what_the_server_knows():
-    """Sessions, places and dropped records are asked for at each scrape; rejections are told."""
-    house = {"sessions": 3, "capacity": 50, "dropped": 7}
+    """Sessions, places, rejections and dropped records are asked for at each scrape."""
+    house = {"sessions": 3, "capacity": 50, "dropped": {"stdout": 7}, "rejected": {"capacity": 1}}
     metrics = Metrics(House(**{name: lambda name=name: house[name] for name in house}))
-    metrics.rejected("capacity")
     assert value(metrics, "voice_sessions_active") == 3
     assert value(metrics, "voice_sessions_capacity") == 50
-    assert value(metrics, "voice_log_dropped_total") == 7
+    assert value(metrics, "voice_log_dropped_total", sink="stdout") == 7
     assert value(metrics, "voice_sessions_rejected_total", reason="capacity") == 1
     house["sessions"] = 4
     assert value(metrics, "voice_sessions_active") == 4

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from starlette.websockets import WebSocket
 from voiceagent import __version__, protocol
 from voiceagent.backends import Backends
 from voiceagent.endpointing import EndpointConfig, Endpointer
+from voiceagent.exports.errors import ExportError
+from voiceagent.exports.house import House
+from voiceagent.exports.wanted import Exports
 from voiceagent.hooks import Hooks
 from voiceagent.incoming import Gone
 from voiceagent.logs import RecordLog
@@ -61,7 +65,13 @@ class Agent:
         self.settings = settings
         self.log = log
         self.sessions = Sessions(settings)
-        self.observers = Observers(hooks.observers, self._observer_failed)
+        self.rejected: Counter[str] = Counter()
+        house = House(
+            sessions=lambda: self.sessions.running, capacity=lambda: settings.max_sessions,
+            rejected=lambda: self.rejected, dropped=lambda: log.dropped,
+        )  # fmt: skip
+        self.exports = Exports(settings, house)
+        self.observers = Observers((*hooks.observers, *self.exports.observers), self._observer_failed)
         self.backends = Backends(settings, log, hooks.stages)
         self.token = _access_token(settings)
         self.draining = False
@@ -70,6 +80,7 @@ class Agent:
 
     async def __aenter__(self) -> Self:
         self.draining = False
+        self.exports.open()
         self.log.start()
         await self.backends.__aenter__()
         return self
@@ -79,6 +90,7 @@ class Agent:
     ) -> None:
         self.drain()
         await self.backends.__aexit__(kind, error, trace)
+        await asyncio.to_thread(self.exports.close)
         await asyncio.to_thread(self.log.close)
 
     def drain(self) -> None:
@@ -88,33 +100,36 @@ class Agent:
     async def websocket(self, websocket: WebSocket) -> None:
         """Serve ``/ws``."""
         if not origin_allowed(websocket, self.settings, token_needed=self.token is not None):
+            self.rejected["origin"] += 1
             await websocket.close()  # before it is accepted: the handshake is refused with 403
             return
         await websocket.accept()
         try:
             if self.draining:
-                text = "This server is about to stop."
-                await refuse(
-                    websocket, Refusal(protocol.Close.BUSY, "draining", text, "Press Start again in a moment.")
-                )
+                text, hint = "This server is about to stop.", "Press Start again in a moment."
+                await self._reject(websocket, Refusal(protocol.Close.BUSY, "draining", text, hint))
                 return
             if self.sessions.full:
-                text = "All places are taken at the moment."
-                await refuse(websocket, Refusal(protocol.Close.BUSY, "capacity", text, "Try again in a minute."))
+                text, hint = "All places are taken at the moment.", "Try again in a minute."
+                await self._reject(websocket, Refusal(protocol.Close.BUSY, "capacity", text, hint))
                 return
             greeting = await hello(websocket, self.settings, self.token)
             if isinstance(greeting, Refusal):
-                await refuse(websocket, greeting)
+                await self._reject(websocket, greeting)
                 return
             await self._serve(websocket, greeting)
         except Gone:
             return
 
+    async def _reject(self, websocket: WebSocket, refusal: Refusal) -> None:
+        self.rejected[refusal.code] += 1
+        await refuse(websocket, refusal)
+
     async def _serve(self, websocket: WebSocket, greeting: protocol.Hello) -> None:
         failure = await self.backends.ready()
         if failure:
             hint = "The server's log and `voiceagent doctor` say more."
-            await refuse(websocket, Refusal(protocol.Close.INTERNAL, "backend", failure, hint))
+            await self._reject(websocket, Refusal(protocol.Close.INTERNAL, "backend", failure, hint))
             return
         former = await self.sessions.take_over(greeting.resume)
         name = former.name if former is not None else secrets.token_hex(6)
@@ -259,13 +274,18 @@ def run(settings: Settings) -> int:
         except OSError as error:
             return _sorry(f"cannot write the log to {settings.log_file}: {error.strerror}")
     app = create_app(settings)
-    config = uvicorn_config(app, settings)
-    server = _Server(config, _banner(settings, listener, app.state.agent.token), app.state.agent.drain)
+    agent: Agent = app.state.agent
     try:
+        agent.exports.open()
+        banner = _banner(settings, listener, agent)
+        server = _Server(uvicorn_config(app, settings), banner, agent.drain)
         server.run(sockets=[listener])
+    except ExportError as error:
+        return _sorry(str(error))
     except KeyboardInterrupt:
         return 0
     finally:
+        agent.exports.close()
         listener.close()
     return 0 if server.started else 1
 
@@ -318,7 +338,7 @@ def _sorry(sentence: str) -> int:
     return 1
 
 
-def _banner(settings: Settings, listener: socket.socket, token: str | None) -> str:
+def _banner(settings: Settings, listener: socket.socket, agent: Agent) -> str:
     host, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls_cert is not None else "http"
     shown = f"[{host}]" if ":" in host else host
@@ -333,6 +353,7 @@ def _banner(settings: Settings, listener: socket.socket, token: str | None) -> s
     else:
         lines.append(f"Answers: {', '.join(chosen(settings).values())}.")
         lines += [f"Note: {warning}" for warning in model_warnings(settings)]
-    if token is not None:
-        lines.append(f"Access token: {token}")
+    lines += agent.exports.notes
+    if agent.token is not None:
+        lines.append(f"Access token: {agent.token}")
     return "\n".join(lines) + "\n"

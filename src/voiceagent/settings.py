@@ -296,6 +296,20 @@ class Settings(BaseSettings):
     log_files: int = Field(
         5, ge=1, le=1_000, description="Files that are kept beside `log_file`; older ones are deleted."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which Prometheus gets `/metrics`; 0 takes a free one; unset: none is.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address of `metrics_port`; whoever reaches it may read the metrics."
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        description="Base URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each turn; unset: as "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` says, else none does.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -18,6 +18,7 @@ TRACES = "/v1/traces"
 SERVICE = "voiceagent"
 LAST_WORD_S = 3.0
 """How long the end of the server waits for what is still to be sent."""
+MISSING = "traces need OpenTelemetry: pip install 'voiceagent[otel]'."
 _VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -33,15 +34,21 @@ def wall_offset_ns() -> int:
 
 
 class Tracer:
-    """An observer that makes a trace of each turn; ``with`` it, so that the last ones are sent.
+    """An observer that makes a trace of each turn, inside its own context: ``with tracer``.
 
     `endpoint` is the collector's base URL, such as ``http://127.0.0.1:4318``; with None the variables of OpenTelemetry
     (``OTEL_EXPORTER_OTLP_ENDPOINT`` …) say it. Its other variables (headers, sampler, batch, resource) hold in any case.
     `offset_ns` is what must be added to the records' clock for wall time. What does not fit into the SDK's queue is
-    dropped. Raises `ExportError` without the extra.
+    dropped.
     """
 
     def __init__(self, endpoint: str | None, offset_ns: Callable[[], int] = wall_offset_ns) -> None:
+        self._url = None if endpoint is None else endpoint.rstrip("/").removesuffix(TRACES) + TRACES
+        self._memory = Memory()
+        self._offset_ns = offset_ns
+
+    def __enter__(self) -> Self:
+        """Send from now on. Raises `ExportError` without the extra."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
@@ -50,16 +57,14 @@ class Tracer:
 
             from voiceagent.exports.otel_spans import Translator
         except ImportError as error:
-            raise ExportError("traces need OpenTelemetry: pip install 'voiceagent[otel]'.") from error
-        url = None if endpoint is None else endpoint.rstrip("/").removesuffix(TRACES) + TRACES
+            raise ExportError(MISSING) from error
         named = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE})
         resource = named.merge(Resource({"service.version": __version__}))
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # for its sampler: spans are made here
-        self._exporter = OTLPSpanExporter(endpoint=url)
+        self._exporter = OTLPSpanExporter(endpoint=self._url)
         self._processor = BatchSpanProcessor(self._exporter)
         self._translator = Translator(provider, SERVICE, __version__, SCHEMA_URL)
-        self._memory = Memory()
-        self._offset_ns = offset_ns
+        return self
 
     def transition(self, session: str, record: TransitionRecord) -> None:
         """Remember the step until its turn is over."""
@@ -70,10 +75,6 @@ class Tracer:
         stays = self._memory.stays(session, record.started_us, record.ended_us)
         for span in self._translator.spans(trace(session, record, stays), self._offset_ns()):
             self._processor.on_end(span)
-
-    def __enter__(self) -> Self:
-        """Send from now on."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

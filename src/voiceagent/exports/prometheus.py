@@ -1,13 +1,13 @@
 """The metrics: their names, labels and buckets, and how records become numbers in a registry of their own."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from voiceagent.exports.house import House
 from voiceagent.exports.works import STAGES, works
 from voiceagent.recordlines import turn_fields
 from voiceagent.timeline import TransitionRecord, TurnRecord
@@ -17,24 +17,16 @@ MOST_LABELS = 200
 """So many values a label may take that others have chosen (models, error codes); the rest are `other`."""
 
 
-@dataclass(frozen=True)
-class House:
-    """What only the server knows: asked at each scrape, from the scrape's thread."""
-
-    sessions: Callable[[], int] = lambda: 0
-    capacity: Callable[[], int] = lambda: 0
-    dropped: Callable[[], int] = lambda: 0
-
-
 class Metrics:
-    """An observer whose records become metrics; `rejected` is told of the sessions that were not let in."""
+    """An observer whose records become metrics, in a registry that holds nothing else."""
 
     def __init__(self, house: House | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._seen: dict[str, set[str]] = {}
         self._steps: dict[tuple[str, str, str], Counter] = {}
         self._turn_metrics()
-        self._house_metrics(house or House())
+        self._step_metrics()
+        self.registry.register(_Housekeeping(house or House()))
 
     def _turn_metrics(self) -> None:
         self._gap = self._histogram(
@@ -67,19 +59,13 @@ class Metrics:
         for result in ("hit", "miss"):
             self._guesses.labels(result)
 
-    def _house_metrics(self, house: House) -> None:
+    def _step_metrics(self) -> None:
         self._transitions = self._counter(
             "voice_transitions", "Steps of the state machine, moves and stays alike.", ("from", "trigger", "to")
         )
         self._lag = self._histogram(
             "voice_loop_lag_seconds", "How late the event loop took a fact, at most, between two steps of a session."
         )
-        self._rejected = self._counter("voice_sessions_rejected", "Sessions that were not let in.", ("reason",))
-        active = Gauge("voice_sessions_active", "Sessions that run.", registry=self.registry)
-        active.set_function(house.sessions)
-        capacity = Gauge("voice_sessions_capacity", "Sessions that may run at a time.", registry=self.registry)
-        capacity.set_function(house.capacity)
-        self.registry.register(_Dropped(house.dropped))
 
     def _histogram(self, name: str, text: str, labels: Iterable[str] = ()) -> Histogram:
         return Histogram(name, text, labels, buckets=BUCKETS_S, registry=self.registry)
@@ -123,10 +109,6 @@ class Metrics:
         for fault in record.faults:
             self._errors.labels(self._known("stage", fault.stage), self._known("code", fault.code)).inc()
 
-    def rejected(self, reason: str) -> None:
-        """Count a session that was not let in."""
-        self._rejected.labels(self._known("reason", reason)).inc()
-
     def _model(self, fields: dict[str, Any], stage: str) -> str:
         part = fields.get("llm" if stage == "realtime" else stage) or {}
         return self._known("model", part.get("model") or "unknown")
@@ -141,13 +123,24 @@ class Metrics:
         return value
 
 
-class _Dropped(Collector):
-    """The records that the log's sinks have dropped, as they count them."""
+class _Housekeeping(Collector):
+    """The server's own figures, as it has them at the moment."""
 
-    def __init__(self, dropped: Callable[[], int]) -> None:
-        self._dropped = dropped
+    def __init__(self, house: House) -> None:
+        self._house = house
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the one metric."""
-        text = "Records that the log dropped because a sink was too slow or full."
-        yield CounterMetricFamily("voice_log_dropped", text, value=self._dropped())
+        """Yield the metrics."""
+        house = self._house
+        yield GaugeMetricFamily("voice_sessions_active", "Sessions that run.", value=house.sessions())
+        yield GaugeMetricFamily("voice_sessions_capacity", "Sessions that may run at a time.", value=house.capacity())
+        yield _counted("voice_sessions_rejected", "Sessions that were not let in.", "reason", house.rejected())
+        text = "Records that the log dropped because its queue or a sink was full, slow or closed."
+        yield _counted("voice_log_dropped", text, "sink", house.dropped())
+
+
+def _counted(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for value, times in sorted(dict(counts).items()):
+        family.add_metric((value,), times)
+    return family
