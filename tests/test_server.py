@@ -2,108 +2,18 @@
 
 import asyncio
 import json
-import socket
-from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
+from tests.running_server import ANSWER, closing, greet, receive, served
 from tests.world import settings_for_tests
 from voiceagent import protocol
 from voiceagent.caller import Call, CallError
-from voiceagent.hooks import Hooks
-from voiceagent.logs import RecordLog
-from voiceagent.server import WEB_DIR, _Server, create_app, uvicorn_config
-from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
-
-ANSWER = "It is nine in the morning."
-
-
-class Sink:
-    """A log's stream that keeps its lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def write(self, text):
-        self.lines += [json.loads(line) for line in text.splitlines() if line]
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return False
-
-
-class Served:
-    """A running server: its port, its log, and what its twin was asked."""
-
-    def __init__(self, port, sink, engines, app):
-        self.port, self.sink, self.engines, self.app = port, sink, engines, app
-        self.url = f"http://127.0.0.1:{port}"
-        self.ws = f"ws://127.0.0.1:{port}/ws"
-
-    def connect(self, **headers):
-        """Open a WebSocket as a program or, with an origin, as a page."""
-        return connect(self.ws, proxy=None, compression=None, additional_headers=headers, close_timeout=1)
-
-
-@asynccontextmanager
-async def served(script=None, hooks=None, **settings):
-    """Serve with a scripted twin behind it."""
-    engines = ScriptedEngines(script or Script(replies=[ANSWER], tts_ms_per_char=5))
-    async with TwinServer(create_twin(engines)) as twin:
-        urls = {f"{stage}_base_url": twin.base_url for stage in ("stt", "llm", "tts")}
-        chosen = settings_for_tests(port=0, **{**urls, **settings})
-        sink = Sink()
-        app = create_app(chosen, hooks or Hooks(tools=()), log=RecordLog(chosen, sink))
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.bind(("127.0.0.1", 0))
-        server = _Server(uvicorn_config(app, chosen), "")
-        server.install_signal_handlers = lambda: None
-        task = asyncio.create_task(server._serve([listener]))
-        try:
-            async with asyncio.timeout(20):
-                while not server.started:
-                    await asyncio.sleep(0.01)
-            yield Served(listener.getsockname()[1], sink, engines, app)
-        finally:
-            server.should_exit = True
-            await task
-            listener.close()
-
-
-async def receive(socket_, kind, limit_s=20):
-    """The next message of a type."""
-    async with asyncio.timeout(limit_s):
-        while True:
-            data = await socket_.recv()
-            if isinstance(data, str):
-                message = protocol.parse_server(data)
-                if isinstance(message, kind):
-                    return message
-
-
-async def greet(socket_, **fields):
-    """Say hello and return the answer."""
-    await socket_.send(protocol.Hello(version=1, **fields).model_dump_json())
-    return await receive(socket_, (protocol.Welcome, protocol.Error))
-
-
-async def closing(socket_):
-    """Read to the end: the last error, and the close code."""
-    error = None
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                data = await socket_.recv()
-                if isinstance(data, str):
-                    message = protocol.parse_server(data)
-                    error = message if isinstance(message, protocol.Error) else error
-    except ConnectionClosed as closed:
-        return error, closed.rcvd.code
+from voiceagent.server import WEB_DIR, create_app
+from voiceagent.twin import Script
 
 
 async def test_a_typed_conversation():
@@ -120,12 +30,12 @@ async def test_a_typed_conversation():
             assert protocol.ReplyFrame.unpack(data).first_sample == 0
             await ws.send(protocol.HangUp().model_dump_json())
             assert await closing(ws) == (None, 1000)
-        assert await asyncio.to_thread(s.app.state.agent.log.flush)
-        events = [line["event"] for line in s.sink.lines]
+        lines = await s.logged()
+        events = [line["event"] for line in lines]
         assert events.count("turn") == 1
         assert events.count("transition") >= 3
-        assert "nine" not in json.dumps(s.sink.lines)
-        assert "what time" not in json.dumps(s.sink.lines)
+        assert "nine" not in json.dumps(lines)
+        assert "what time" not in json.dumps(lines)
 
 
 async def test_call_types():
