@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.test_server import served
+from tests.running_server import served
 from voiceagent import protocol
 from voiceagent.caller import CallError, websocket_url
 from voiceagent.soundfiles import SoundFileError, read_speech
