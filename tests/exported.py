@@ -2,7 +2,20 @@
 
 from dataclasses import replace
 
-from voiceagent.timeline import BargeIn, Speculation, StageFault, TransitionRecord, TurnRecord, response_gap
+from voiceagent.recordlines import transition_fields, turn_fields
+from voiceagent.records import TRANSITION_SCHEMA, TURN_SCHEMA, TransitionLine, TurnLine
+from voiceagent.timeline import (
+    BargeIn,
+    Connection,
+    LlmWork,
+    Speculation,
+    StageFault,
+    SttWork,
+    TransitionRecord,
+    TtsWork,
+    TurnRecord,
+    response_gap,
+)
 
 START_US = 1_000_000
 MARKS = {
@@ -11,6 +24,7 @@ MARKS = {
     "first_clause": 1_760_000, "tts_request": 1_761_000, "tts_first_byte": 1_841_000, "tts_first_audible": 1_842_000,
     "gate_open": 1_842_000, "first_frame_sent": 1_843_000, "playback_start": 1_900_000, "playback_end": 2_400_000,
 }  # fmt: skip
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 SECRET = "an-unlikely-word"
 
 
@@ -27,7 +41,10 @@ def turn(**changes):
             BargeIn(2_300_000, "speaking", hold_us=70_000, verdict="confirmed", verdict_us=100_000, yield_us=150_000),
         ),
         heard_samples=12_000, reply_samples=12_000, usage={}, rtt_us=20_000, reopened=0,
-        faults=(StageFault("tts", "rate_limit", recovered=True),),
+        faults=(StageFault("tts", "rate_limit", recovered=True),), trace=TRACE,
+        stt=SttWork("127.0.0.1:9000", "ear", 500_000, 1, 0),
+        llm=LlmWork("api.openai.com", "gpt-x", 10, 5, 2, "stop", 1),
+        tts=TtsWork("[::1]:80", "mouth", 20, 500_000, 0.2, 0), connections={"llm": Connection(1500, reused=True)},
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -50,3 +67,12 @@ def steps():
         if target != leaf:
             leaf, entered_us = target, at_us
     return made
+
+
+def line(session, record):
+    """A record as its line in the log."""
+    of_turn = isinstance(record, TurnRecord)
+    fields = turn_fields(record) if of_turn else transition_fields(record)
+    schema = TURN_SCHEMA if of_turn else TRANSITION_SCHEMA
+    head = {"timestamp": "2026-11-29T12:00:00.000000Z", "session": session, "schema": schema}
+    return (TurnLine if of_turn else TransitionLine).model_validate(head | fields)

@@ -9,13 +9,14 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, server_attributes
 
-from tests.exported import SECRET, START_US, steps, turn
+from tests.exported import SECRET, START_US, TRACE, steps, turn
 from tests.serving import Answer, Recorder
 from voiceagent.exports import genai, otel
 from voiceagent.exports.errors import ExportError
 from voiceagent.exports.memory import MOST_CLOSED, Memory, Stay
 from voiceagent.exports.otel import Tracer, wanted_by_environment
 from voiceagent.exports.spans import trace
+from voiceagent.recordlines import turn_fields
 from voiceagent.timeline import StageFault
 
 OFFSET_NS = 1_700_000_000_000_000_000
@@ -76,9 +77,9 @@ async def test_one_trace_a_turn():
     assert {name: at(span) for name, span in spans.items()} == {
         "turn": (1000, 2500),
         "response_gap": (1200, 1900),
-        "speech_to_text": (1300, 1520),
-        "chat": (1521, 1760),
-        "text_to_speech": (1761, 1842),
+        "speech_to_text ear": (1300, 1520),
+        "chat gpt-x": (1521, 1760),
+        "text_to_speech mouth": (1761, 1842),
         "playback": (1900, 2400),
         "state listening": (1000, 1064),
         "state transcribing_open": (1064, 1500),
@@ -114,34 +115,19 @@ async def test_attributes_of_the_root():
     assert root.status.code == 0
 
 
-async def test_the_trace_id_is_the_records(monkeypatch):
+async def test_the_trace_id_is_the_records():
     """Where the record has a trace id, it is the trace's; a sampler that leaves a trace out sends nothing of it."""
-    monkeypatch.setattr("voiceagent.exports.spans.turn_fields", with_trace)
     _, found = await received([turn()])
-    assert {span.trace_id.hex() for _, _, span in found} == {"0af7651916cd43dd8448eb211c80319c"}
+    assert {span.trace_id.hex() for _, _, span in found} == {TRACE}
+    _, found = await received([turn(trace="")])
+    assert len({span.trace_id for _, _, span in found}) == 1
     asked, found = await received([turn()], OTEL_TRACES_SAMPLER="always_off")
     assert (asked, found) == ([], [])
 
 
-def with_trace(record):
-    """The fields of a record, with what the driver adds."""
-    from voiceagent.recordlines import turn_fields
-
-    return turn_fields(record) | {
-        "trace": "0af7651916cd43dd8448eb211c80319c",
-        "stt": {"host": "127.0.0.1:9000", "model": "ear", "audio_ms": 500.0, "items": 1, "retries": 0},
-        "llm": {
-            "host": "api.openai.com", "model": "gpt-x", "tokens_in": 10, "tokens_out": 5, "tokens_cached": 2,
-            "finish": "stop", "attempts": 1,
-        },
-        "tts": {"host": "[::1]:80", "model": "mouth", "characters": 20, "audio_ms": 500.0, "underruns": 0},
-        "connections": {"llm": {"acquire_ms": 1.5, "reused": True}},
-    }  # fmt: skip
-
-
 def test_names_of_the_convention():
     """A model's span is named after the operation and the model, and says what the convention asks for."""
-    fields = with_trace(turn())
+    fields = turn_fields(turn())
     assert [genai.name(fields, stage) for stage in ("stt", "llm", "tts", "realtime", "playback")] == [
         "speech_to_text ear", "chat gpt-x", "text_to_speech mouth", "chat gpt-x", "playback",
     ]  # fmt: skip
@@ -177,7 +163,7 @@ def test_the_convention_knows_our_names():
         for name, value in vars(gen_ai_attributes).items()
         if name.startswith("GEN_AI_") and isinstance(value, str)
     }
-    fields = with_trace(turn())
+    fields = turn_fields(turn())
     sent = set(genai.of_session("s"))
     for stage in ("stt", "llm", "tts", "realtime"):
         sent |= set(genai.of_stage(fields, stage, 1.0))
@@ -195,7 +181,7 @@ async def test_a_failed_turn():
     _, found = await received([failed])
     bad = {span.name: (span.status.code, span.status.message, plain(span.attributes)["error.type"])
            for _, _, span in found if span.status.code}  # fmt: skip
-    assert bad == {"turn": (2, "rate_limit", "rate_limit"), "text_to_speech": (2, "rate_limit", "rate_limit")}
+    assert bad == {"turn": (2, "rate_limit", "rate_limit"), "text_to_speech mouth": (2, "rate_limit", "rate_limit")}
 
 
 async def test_texts_only_where_the_record_has_them():

@@ -61,9 +61,9 @@ def test_a_turn():
     assert value(metrics, "voice_response_gap_seconds_bucket", basis="heard", le="0.8") == 1
     assert value(metrics, "voice_response_gap_seconds_count", basis="sent") == 0
     assert value(metrics, "voice_response_gap_segment_seconds_total", segment="endpoint_wait") == 0.29
+    models = {"stt": "ear", "llm": "gpt-x", "tts": "mouth"}
     waits = {
-        stage: value(metrics, "voice_stage_seconds_sum", stage=stage, model="unknown")
-        for stage in ("stt", "llm", "tts")
+        stage: value(metrics, "voice_stage_seconds_sum", stage=stage, model=model) for stage, model in models.items()
     }
     assert waits == {"stt": 0.22, "llm": 0.2, "tts": 0.08}
     assert (value(metrics, "voice_hold_seconds_count"), value(metrics, "voice_hold_seconds_sum")) == (2, 0.13)
@@ -81,7 +81,7 @@ def test_a_turn_without_a_reply():
     metrics.turn("s", turn(marks={"speech_start": 1_000_000}, gap=None, outcome="discarded", barge_ins=(), faults=()))
     assert value(metrics, "voice_turns_total", origin="user", outcome="discarded") == 1
     assert value(metrics, "voice_response_gap_seconds_count", basis="heard") == 0
-    assert value(metrics, "voice_stage_seconds_count", stage="llm", model="unknown") is None
+    assert value(metrics, "voice_stage_seconds_count", stage="llm", model="gpt-x") is None
 
 
 def test_transitions():

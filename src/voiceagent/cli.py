@@ -143,6 +143,17 @@ def call(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("logs", nargs=-1, required=True)
+@click.option("--session", "sessions", multiple=True, help="Only this session; may be given more than once.")
+@click.option("-o", "--output", default="trace.json", show_default=True, help="File to write; `-` is standard output.")
+def trace(logs: tuple[str, ...], sessions: tuple[str, ...], output: str) -> None:
+    """Turn log files into a trace that Perfetto shows (`-` is standard input)."""
+    from voiceagent.tracefile import run
+
+    sys.exit(run(logs, sessions, output))
+
+
+@main.command()
 def diagram() -> None:
     """Print the state machine as a Mermaid diagram."""
     from voiceagent.states import diagram

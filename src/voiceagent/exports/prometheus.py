@@ -1,7 +1,6 @@
 """The metrics: their names, labels and buckets, and how records become numbers in a registry of their own."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,7 +8,6 @@ from prometheus_client.registry import Collector
 
 from voiceagent.exports.house import House
 from voiceagent.exports.works import STAGES, works
-from voiceagent.recordlines import turn_fields
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
 BUCKETS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 1.25, 1.5, 2, 3, 5, 8)
@@ -82,12 +80,11 @@ class Metrics:
         if counter is None:  # looking a child up costs more than counting
             counter = self._steps[step] = self._transitions.labels(*step)
         counter.inc()
-        self._lag.observe(getattr(record, "loop_lag_us", 0) / 1e6)
+        self._lag.observe(record.loop_lag_us / 1e6)
 
     def turn(self, session: str, record: TurnRecord) -> None:
         """Take the figures of one turn."""
         del session
-        fields = turn_fields(record)
         self._turns.labels(record.origin, record.outcome).inc()
         if record.gap is not None:
             self._gap.labels(record.gap.basis).observe(max(0, record.gap.gap_us) / 1e6)
@@ -95,7 +92,7 @@ class Metrics:
                 self._segment.labels(name).inc(length_us / 1e6)
         for work in works(record.marks):
             if work.name in STAGES:
-                self._stage.labels(work.name, self._model(fields, work.name)).observe(work.waited / 1e6)
+                self._stage.labels(work.name, self._model(record, work.name)).observe(work.waited / 1e6)
         hits = min(record.speculation.tries, int(record.speculation.hit))
         self._guesses.labels("hit").inc(hits)
         self._guesses.labels("miss").inc(record.speculation.tries - hits)
@@ -109,9 +106,9 @@ class Metrics:
         for fault in record.faults:
             self._errors.labels(self._known("stage", fault.stage), self._known("code", fault.code)).inc()
 
-    def _model(self, fields: dict[str, Any], stage: str) -> str:
-        part = fields.get("llm" if stage == "realtime" else stage) or {}
-        return self._known("model", part.get("model") or "unknown")
+    def _model(self, record: TurnRecord, stage: str) -> str:
+        part = {"stt": record.stt, "llm": record.llm, "tts": record.tts, "realtime": record.llm}[stage]
+        return self._known("model", (part.model if part is not None else "") or "unknown")
 
     def _known(self, label: str, value: str) -> str:
         """The value, or `other` where the label has had too many."""
