@@ -32,6 +32,7 @@ class Answer:
         self.covers: set[int] = set()  # what it answers, by key
         self.left = False  # nobody takes it any more
         self.done = False
+        self.worded = False  # it has words; where no sound comes with them, the connection has lost it
         self._who = f"The voice model at {host}"
         self._parts: asyncio.Queue[SpokenPart | StageError | None] = asyncio.Queue(maxsize=MAX_PARTS)
 
@@ -65,6 +66,7 @@ class Answer:
             case "response.output_audio.delta":
                 self.put(base64.b64decode(event["delta"]))
             case "response.output_audio_transcript.delta":
+                self.worded = True
                 self.put(Delta(event.get("delta") or ""))
             case "response.output_audio.words":
                 for word in event["words"]:

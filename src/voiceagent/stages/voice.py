@@ -31,7 +31,7 @@ END_TIMEOUT_S = 2.0
 
 
 class _Renewed(Exception):  # noqa: N818 - nothing went wrong
-    """The session is old and nobody speaks: another one is opened."""
+    """Another session is opened: this one is old and nobody speaks, or its answers have no sound."""
 
 
 class VoiceModel:
@@ -283,6 +283,8 @@ class VoiceModel:
             self._active = None
             self._backoff_s = FIRST_BACKOFF_S
             if event["response"].get("status") == "completed":
+                if active.worded and not active.samples:
+                    raise _Renewed
                 self._said.settle(active.covers)
             self._work.set()
 
