@@ -172,9 +172,9 @@ def open_page(browser):
 
 
 class ServerThread:
-    """A server in a thread of its own, for tests whose browser is driven synchronously."""
+    """A server in a thread of its own, for tests whose browser is driven synchronously; `within` is what it is part of."""
 
-    def __init__(self, **settings):
+    def __init__(self, within=lambda app: app, **settings):
         self.settings = settings_for_tests(port=0, **settings)
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.listener.bind(("127.0.0.1", 0))
@@ -182,10 +182,11 @@ class ServerThread:
         self.records = []
         log = SimpleNamespace(
             record=lambda _, record: self.records.append(record), event=lambda *_, **__: None,
-            start=lambda: None, close=lambda: None, dropped={}, warning=lambda *_, **__: None, failure=lambda name, error, **_: self.failures.append((name, error)),
+            start=lambda: None, close=lambda: None, dropped={},
+            warning=lambda *_, **__: None, failure=lambda name, error, **_: self.failures.append((name, error)),
         )  # fmt: skip
         self.failures = []
-        self.server = _Server(uvicorn_config(create_app(self.settings, log=log), self.settings), "")
+        self.server = _Server(uvicorn_config(within(create_app(self.settings, log=log)), self.settings), "")
         self.thread = threading.Thread(target=self._run, name="server under test")
 
     def _run(self):
