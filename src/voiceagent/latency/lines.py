@@ -84,7 +84,7 @@ def grown(path: str, wait: Callable[[], bool] = rest) -> Iterator[bytes]:
     line that was not finished before ends there. Raises `Unreadable` if there is no file at the start.
     """
     try:
-        stream = Path(path).open("rb")  # noqa: SIM115 - it changes while it is followed
+        stream: BinaryIO = Path(path).open("rb")  # noqa: SIM115 - it changes while it is followed
     except OSError as error:
         raise Unreadable(f"cannot read {path}: {error.strerror}") from None
     finished = True

@@ -138,10 +138,10 @@ def _parsed(model: type[AnyLine], file: str, number: int, line: bytes, reading: 
         return model.model_validate_json(line if line.startswith(b"{") else line[line.find(b"{") :])
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
-    problems = {each["loc"][0] if each["loc"] else "": each for each in found}
+    problems = {str(each["loc"][0]) if each["loc"] else "": each for each in found}
     if "" in problems:
         reading.wrong(file, number, _reason(found[0]))
-    elif "event" in problems or problems.get("schema", {}).get("type") == "missing":
+    elif "event" in problems or ("schema" in problems and problems["schema"]["type"] == "missing"):
         reading.others += 1  # it only mentions the schema
     elif "schema" in problems:
         reading.wrong(file, number, f"schema {str(problems['schema']['input'])[:40]!r} is not known", foreign=True)
