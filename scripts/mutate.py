@@ -76,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "9 a reply goes on being made after its cancellation", "attempts.py",
-        "            task.cancel()\n            if not attempt.promoted:", "            if not attempt.promoted:",
+        "            task.cancel()\n            self._steps.cancelled(name)\n", "            self._steps.cancelled(name)\n",
     ),
     Mutant(
         "10 the tasks of a session outlive it", "session.py",
