@@ -1,18 +1,20 @@
 """The records of whole sessions on virtual time: every outcome, in both modes, complete and by the published schema."""
 
 import asyncio
+import json
 import re
+from typing import get_args
 
 import pytest
 
 from tests.virtual import virtual_time
 from tests.world import world
-from voiceagent import protocol
+from voiceagent import protocol, recordpage
 from voiceagent.events import Tuned
-from voiceagent.records import COMPONENTS, TransitionLine, TurnLine
+from voiceagent.records import COMPONENTS, MARKS, OUTCOMES, TransitionLine, TurnLine
 from voiceagent.session import INBOX_FACTS
 from voiceagent.simulation.lines import as_written, misfit, negatives
-from voiceagent.timeline import SEGMENTS, TransitionRecord
+from voiceagent.timeline import CHAIN, SEGMENTS, Outcome, TransitionRecord
 from voiceagent.twin import Script
 
 QUESTION_MS = 800
@@ -125,6 +127,8 @@ def of_a_turn(line, mode):
     assert re.fullmatch("[0-9a-f]{32}", line["trace"])
     assert (line["network"]["rtt_ms"], line["network"]["jitter_ms"]) == (0, 0)
     assert (line["residual_ms"] or 0) == 0
+    assert set(line["marks_ms"]) <= set(MARKS)
+    assert list(line["marks_ms"].values()) == sorted(line["marks_ms"].values())
     assert sum(map(round, (ms * 1000 for ms in line["segments_ms"].values()))) == round((line["gap_ms"] or 0) * 1000)
     assert [name for name in SEGMENTS if name in line["segments_ms"]] == list(line["segments_ms"])
     assert line["due"].keys() == line["segments_ms"].keys()
@@ -261,3 +265,40 @@ async def test_what_was_prepared_in_vain_is_on_the_record_of_a_discarded_turn():
 def test_the_components():
     """Every segment has one, and there are no others."""
     assert COMPONENTS.keys() == set(SEGMENTS)
+
+
+# ------------------------------------------------------------------------------------------ the published schema
+def test_every_field_is_explained():
+    """A field without a meaning is none, and so is a mark or an outcome that the page does not name."""
+    models = [TurnLine, TransitionLine, *recordpage._parts()]
+    bare = [
+        f"{model.__name__}.{name}"
+        for model in models
+        for name, field in model.model_fields.items()
+        if not field.description
+    ]
+    assert bare == []
+    assert OUTCOMES.keys() == set(get_args(Outcome))
+    assert MARKS.keys() >= {mark for _, mark in CHAIN}
+
+
+def test_the_schema_is_stricter_than_nothing():
+    """The JSON Schema knows the fields, what each may be, and that there is nothing below zero."""
+    for name, model in recordpage.LINES.items():
+        schema = json.loads(recordpage.schema(name))
+        fields = {field.alias or key for key, field in model.model_fields.items()}
+        assert (schema["properties"].keys(), schema["$id"]) == (fields, name)
+    assert schema["properties"]["dwell_us"] == {
+        "description": TransitionLine.model_fields["dwell_us"].description,
+        "minimum": 0, "title": "Dwell Us", "type": "integer",
+    }  # fmt: skip
+
+
+def test_a_misfit_is_told():
+    """A field that is missing, too much, below zero or of another kind is named."""
+    whole = as_written(TransitionRecord(1, 5, 0, 0, "listening", "voice_on", "transcribing_open", 5, None, ""))
+    assert misfit(whole) == ""
+    assert misfit(whole | {"more": 1}) == "unlike the schema: ['more']"
+    assert misfit({name: value for name, value in whole.items() if name != "inbox"}) == "unlike the schema: ['inbox']"
+    assert misfit(whole | {"inbox": -1}) == "inbox: Input should be greater than or equal to 0"
+    assert list(negatives({"a": [{"b": -1, "offset_ms": -1}]})) == ["b is -1"]

@@ -19,7 +19,7 @@ FLOORS = (
     "stages",
     "accounts steps outbox incoming making reply spoken attempts acoustics microphone session",
     "sinks logs hooks backends resumption websocket exports server",
-    "cli caller speaker soundfiles doctor reference bench simulation dialogs latency replay tracefile testing",
+    "cli caller speaker soundfiles doctor recordpage reference bench simulation dialogs latency replay tracefile testing",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 TWIN_MAY = {"audio", "vad"}

@@ -1,6 +1,7 @@
 """How a conversation becomes records: gapless transitions, one terminal record a turn, and the page's last word on it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from voiceagent import protocol
 from voiceagent.heard import count_words
@@ -51,26 +52,34 @@ class Recorder:
         )
         if gap is not None and gap.residual_us > CLOCK_ERROR_US:
             self.clock_errors += 1
+        onsets_us = [barge_in.onset_us for barge_in in turn.barge_ins]
         texts = {"user": turn.text}
         if reply is not None:
             texts |= {"reply": reply.ledger.text, "heard": reply.heard}
         return TurnRecord(
             turn=turn.number, parent=turn.parent, origin=turn.origin, outcome=outcome,
             # A turn that was begun while somebody spoke is as old as what they said.
-            started_us=min(turn.started_us, *marks.values()), ended_us=now_us, epoch=reply.epoch if reply is not None else 0,
-            path=tuple(turn.path), marks=marks, gap=gap if turn.origin != "agent" else None,
+            started_us=min(turn.started_us, *marks.values(), *onsets_us),
+            ended_us=now_us, epoch=reply.epoch if reply is not None else 0,
+            path=tuple(turn.path), marks=dict(sorted(marks.items(), key=_moment)), gap=gap if turn.origin != "agent" else None,
             pauses_ms=tuple(turn.pauses_ms),
             wait_ms=turn.wait.silence_ms if turn.wait is not None else None,
             wait_reason=turn.wait.reason if turn.wait is not None else "",
-            speculation=turn.speculation, fillers=turn.fillers, voiced_ms=turn.voiced_us // 1000, barge_ins=tuple(turn.barge_ins),
+            # Copies: the log's thread reads them while the session goes on.
+            speculation=replace(turn.speculation), fillers=turn.fillers, voiced_ms=turn.voiced_us // 1000,
+            barge_ins=tuple(replace(barge_in) for barge_in in turn.barge_ins),
             heard_samples=reply.heard_samples if reply is not None else 0,
             reply_samples=(reply.total_samples or 0) if reply is not None else 0,
-            usage=turn.usage, rtt_us=turn.rtt_us, reopened=turn.reopened,
-            faults=tuple(turn.faults), connections=turn.connections,
+            usage=dict(turn.usage), rtt_us=turn.rtt_us, reopened=turn.reopened,
+            faults=tuple(turn.faults), connections=dict(turn.connections),
             items=tuple(item.key for item in turn.items if item.committed) if outcome != "reopened" else (),
             stt_retries=turn.stt_retries, heard=_heard(reply) if reply is not None else None,
             content=texts if self._content else {},
         )  # fmt: skip
+
+
+def _moment(mark: tuple[str, int]) -> int:
+    return mark[1]
 
 
 def _heard(reply: Reply) -> Heard:

@@ -44,7 +44,7 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
             "wasted_characters": record.speculation.wasted_characters,
         },
         "fillers": record.fillers, "voiced_ms": record.voiced_ms,
-        "barge_ins": [_barge_in(barge_in) for barge_in in record.barge_ins],
+        "barge_ins": [_barge_in(barge_in, record.started_us) for barge_in in record.barge_ins],
         "reopened": record.reopened,
         "heard_ms": _samples_ms(record.heard_samples), "reply_ms": _samples_ms(record.reply_samples),
         **_work(record),
@@ -97,9 +97,10 @@ def _work(record: TurnRecord) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _barge_in(barge_in: BargeIn) -> dict[str, Any]:
+def _barge_in(barge_in: BargeIn, started_us: int) -> dict[str, Any]:
     return {
-        "over": barge_in.over, "hold_ms": _ms_if_known(barge_in.hold_us), "verdict": barge_in.verdict,
+        "over": barge_in.over, "onset_ms": _ms(barge_in.onset_us - started_us),
+        "hold_ms": _ms_if_known(barge_in.hold_us), "verdict": barge_in.verdict,
         "reason": barge_in.reason, "verdict_ms": _ms_if_known(barge_in.verdict_us),
         "resume_ms": _ms_if_known(barge_in.resume_us), "yield_ms": _ms_if_known(barge_in.yield_us),
     }  # fmt: skip

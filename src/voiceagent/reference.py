@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from voiceagent import protocol
+from voiceagent import protocol, recordpage
 from voiceagent.models import TABLE as TABLE_OF_MODELS
 from voiceagent.settings import Settings
 from voiceagent.stages.codes import REASONS
@@ -194,6 +194,11 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "protocol.md": protocol_page(),
         ROOT / "docs" / "states.md": states_page(),
         ROOT / "docs" / "models.md": models_page(),
+        ROOT / "docs" / "records.md": NOTE + recordpage.page(),
+        **{
+            ROOT / "docs" / "schema" / recordpage.schema_file(name): recordpage.schema(name)
+            for name in recordpage.LINES
+        },
         ROOT / "web" / "table.js": page_table(),
         faults: with_faults(faults.read_text(encoding="utf-8")),
         architecture: with_diagram(architecture.read_text(encoding="utf-8")),
@@ -208,6 +213,7 @@ def main() -> int:
             sys.stderr.write(f"{path.relative_to(ROOT)} is not current: run `make docs`\n")
         return 1 if stale else 0
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(pages()[path], encoding="utf-8")
         sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from voiceagent.recordlines import transition_fields, turn_fields
-from voiceagent.records import TRANSITION_SCHEMA, TURN_SCHEMA, TransitionLine, TurnLine
+from voiceagent.records import MARKS, TRANSITION_SCHEMA, TURN_SCHEMA, TransitionLine, TurnLine
 from voiceagent.simulation.books import Books
 from voiceagent.simulation.checks import on
 from voiceagent.timeline import TransitionRecord, TurnRecord
@@ -71,6 +71,8 @@ def every_segment_is_due_to_somebody(_: Books, record: TransitionRecord | TurnRe
     if isinstance(record, TransitionRecord) or record.gap is None:
         return None
     fields = turn_fields(record)
+    if strange := fields["marks_ms"].keys() - MARKS.keys():
+        return f"turn {record.turn} has marks {strange} that nobody knows"
     whole_us = round(sum(fields["segments_ms"].values()) * 1000)
     if whole_us != round((fields["gap_ms"] + fields["residual_ms"]) * 1000):
         return f"turn {record.turn}: the segments sum to {whole_us} us, of {fields['gap_ms']} ms"
