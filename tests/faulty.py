@@ -1,6 +1,5 @@
 """A session that goes through one fault of a back-end, and what must be true of it: for the tables of such faults."""
 
-import functools
 import re
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.virtual import virtual_time
 from tests.world import world
 from voiceagent import protocol
-from voiceagent.twin import FaultPlan, Script, create_twin
+from voiceagent.twin import FaultPlan, Script
 
 QUESTION_MS = 800
 LONGEST_TURN_S = 25
@@ -41,15 +40,14 @@ def defect(why, stage, becomes, fault, **fields):
     return pytest.param(*plain.values, id=plain.id, marks=pytest.mark.xfail(reason=why, raises=AssertionError))
 
 
-def through(rule, becomes, monkeypatch, blamed=None, **settings):
+def through(rule, becomes, blamed=None, **settings):
     """Let the first turn meet the fault; it becomes what the table says, it is told why, and the next turn works."""
     plan = FaultPlan(rule)
-    monkeypatch.setattr("tests.world.create_twin", functools.partial(create_twin, faults=plan))
 
     @virtual_time
     async def run():
         script = Script(transcripts=["what time is it"], replies=[ANSWER], partials=False)
-        async with world(script, **settings) as w:
+        async with world(script, faults=plan, **settings) as w:
             w.browser.speak(QUESTION_MS)
             await w.browser.until(lambda: w.browser.of(protocol.TurnDone), LONGEST_TURN_S)
             assert plan.counts

@@ -17,6 +17,6 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("rule", "becomes"), FAULTS)
-def test_a_fault(rule, becomes, monkeypatch):
+def test_a_fault(rule, becomes):
     """The turn becomes what the table says, and the next one is read aloud as if nothing had been."""
-    through(rule, becomes, monkeypatch, "tts", speculate=False, llm_api="chat", tts_api="realtime")
+    through(rule, becomes, "tts", speculate=False, llm_api="chat", tts_api="realtime")

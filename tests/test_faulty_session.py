@@ -113,6 +113,6 @@ TTS = [
 
 
 @pytest.mark.parametrize(("rule", "becomes"), STT + LLM + TTS)
-def test_a_fault(rule, becomes, monkeypatch):
+def test_a_fault(rule, becomes):
     """The turn becomes what the table says; who failed, where and why is told; the session goes on."""
-    through(rule, becomes, monkeypatch, speculate=False, llm_api="chat", tts_api="speech")
+    through(rule, becomes, speculate=False, llm_api="chat", tts_api="speech")

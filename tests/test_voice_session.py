@@ -1,14 +1,13 @@
 """Whole sessions with one voice model, on virtual time: the real driver and the real SDK against the twin's conversation."""
 
 import asyncio
-import functools
 
 from tests.virtual import virtual_time
 from tests.world import world
 from voiceagent import protocol
 from voiceagent.timeline import Connection
 from voiceagent.tools import Tool
-from voiceagent.twin import FaultPlan, Script, create_twin
+from voiceagent.twin import FaultPlan, Script
 from voiceagent.twin.ports import FunctionCall
 
 QUESTION_MS = 800
@@ -196,30 +195,26 @@ async def test_failure_and_recovery():
         assert w.turns[1].outcome == "completed"
 
 
-def test_words_after_their_turn(monkeypatch):
+@virtual_time
+async def test_words_after_their_turn():
     """Words that come only after their reply was cut off, and the next one heard, reach the page and what is remembered."""
     late = FaultPlan({"fault": "swap", "behind": "nothing", "hold_ms": 6_000})
-    monkeypatch.setattr("tests.world.create_twin", functools.partial(create_twin, faults=late))
-
-    @virtual_time
-    async def run():
-        async with world(Script(transcripts=["a story", "stop it"], replies=[STORY, ANSWER]), **FIXED) as w:
-            w.browser.speak(QUESTION_MS)
-            await w.browser.until_leaf("speaking")
-            await asyncio.sleep(1)
-            w.browser.speak(1_500)
-            await w.browser.until_turns(2)
-            assert [turn.outcome for turn in w.turns] == ["interrupted", "completed"]
-            await asyncio.sleep(6)
-            words = [(words.turn, words.text) for words in w.browser.of(protocol.Transcript) if words.final]
-            assert words == [(2, "stop it"), (1, "a story")]
-            w.browser.send_up(protocol.HangUp())
-            past = (await w.ending).past
-            assert [(turn.user, turn.reply) for turn in past] == [
-                ("a story", w.browser.of(protocol.Heard)[0].text), ("stop it", ANSWER),
-            ]  # fmt: skip
-
-    run()
+    script = Script(transcripts=["a story", "stop it"], replies=[STORY, ANSWER])
+    async with world(script, faults=late, **FIXED) as w:
+        w.browser.speak(QUESTION_MS)
+        await w.browser.until_leaf("speaking")
+        await asyncio.sleep(1)
+        w.browser.speak(1_500)
+        await w.browser.until_turns(2)
+        assert [turn.outcome for turn in w.turns] == ["interrupted", "completed"]
+        await asyncio.sleep(6)
+        words = [(words.turn, words.text) for words in w.browser.of(protocol.Transcript) if words.final]
+        assert words == [(2, "stop it"), (1, "a story")]
+        w.browser.send_up(protocol.HangUp())
+        past = (await w.ending).past
+        assert [(turn.user, turn.reply) for turn in past] == [
+            ("a story", w.browser.of(protocol.Heard)[0].text), ("stop it", ANSWER),
+        ]  # fmt: skip
 
 
 @virtual_time
