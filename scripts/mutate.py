@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "19 a sound may be heard before it was sent", "playing.py",
-        'reply.marks.setdefault("playback_start", max(fact.at_us, earliest_us))',
+        'reply.marks.setdefault("playback_start", max(min(fact.at_us, self._now_us), earliest_us))',
         'reply.marks.setdefault("playback_start", fact.at_us - 400_000)',
     ),
     Mutant(
@@ -119,7 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         "22 audio goes on to a committed item", "microphone.py",
-        '        """End the item."""\n        self._open = False\n', '        """End the item."""\n',
+        '        """End the item."""\n        self._open = 0\n', '        """End the item."""\n',
     ),
     # -- the gate
     Mutant(
