@@ -28,6 +28,8 @@ const AFTER = /** @type {[mark: string, segment: string][]} */ ([
 export class LiveTurn {
   constructor() {
     this.mode = "";
+    this.voicedMs = 0; // when the microphone last heard the voice, on the browser's clock; 0: not yet
+    this.loudest = 0; // of this voice
     this.clear();
     /** The browser's clock less the session's, and the shortest way of a message. */
     this.offsetMs = Infinity;
@@ -38,8 +40,6 @@ export class LiveTurn {
     this.leaf = "";
     this.marks = /** @type {Record<string, number>} */ ({});
     this.heardMs = 0; // on the browser's clock; 0: not yet
-    this.voicedMs = 0; // likewise: when the microphone last heard something
-    this.loudest = 0;
   }
 
   /** @param {Message} welcome Another session, whose clock is another one. */
@@ -61,7 +61,8 @@ export class LiveTurn {
     if (anew || (this.turn && turn !== this.turn)) this.clear();
     this.leaf = leaf;
     if (!leaf.startsWith("transcribing")) this.turn = turn; // while a turn begins, the one before it has its number yet
-    if (leaf === "transcribing_open") this.voicedMs = 0; // the voice goes on
+    const confirmed = before.startsWith("barge_in"); // the voice is the one that began there
+    if (leaf.startsWith("barge_in") || (leaf === "transcribing_open" && !confirmed)) this.voicedMs = this.loudest = 0;
     if (leaf.startsWith("barge_in")) return; // the marks may be of the sound over the reply
     this.marks = marks ?? {};
   }
@@ -76,7 +77,6 @@ export class LiveTurn {
    * @param {number} nowMs
    */
   level(peak, nowMs) {
-    if (this.leaf !== "transcribing_open") return;
     this.loudest = Math.max(this.loudest, peak);
     if (peak > this.loudest * QUIET) this.voicedMs = nowMs;
   }

@@ -199,21 +199,25 @@ def test_a_silence_shows_before_the_server_says_so(fake, open_page, voice):
     page.leave()
 
 
-def test_the_interrupted_turn_gives_way(fake, open_page):
-    """The record of the turn before takes its own row away, not that of the one that runs."""
+def test_the_interrupted_turn_gives_way(fake, open_page, voice):
+    """The record of the turn before takes its own row away, not that of the one that runs, whose voice began before."""
     page = open_page(fake.url)
     peer = begin(page, fake)
     peer.send(*QUESTION, state("thinking", "text_ready", at_ms=2600, **THINKING))
     peer.send(state("barge_in_thinking", "voice_on", at_ms=2800, speech_start=2700))
     page.until("document.querySelector('.leaf.live')?.dataset.leaf === 'barge_in_thinking'")
     assert list(widths(page)) == ["uplink", "endpoint_wait", "stt_tail", "llm_ttft"]
+    page.page.evaluate("(audio) => window.say(audio)", voice("what time is it"))
+    page.until("document.getElementById('level').value > 0.3")
+    page.until("document.getElementById('level').value < 0.05")
     peer.send(
         state("transcribing_open", "confirmed", at_ms=3300, speech_start=2700),
         turn_done(1, endpoint_wait=500).model_copy(update={"outcome": "interrupted", "gap_ms": None}),
     )
     page.until("window.voiceagent.turns.length === 1")
     assert page.page.locator(".waterfall.live").count() == 1
-    assert widths(page) == {}
+    page.until("document.querySelector('.waterfall.live .growing')?.dataset.segment === 'endpoint_wait'")
+    assert list(widths(page)) == ["endpoint_wait"]
     page.leave()
 
 
