@@ -1,6 +1,7 @@
 """The metrics: their names, labels and buckets, and how records become numbers in a registry of their own."""
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from voiceagent.exports.house import House
 from voiceagent.exports.works import STAGES, works
-from voiceagent.timeline import TransitionRecord, TurnRecord
+from voiceagent.timeline import Basis, Outcome, TransitionRecord, TurnRecord
 
 BUCKETS_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1, 1.25, 1.5, 2, 3, 5, 8)
 MOST_LABELS = 200
@@ -52,10 +53,13 @@ class Metrics:
         )
         self._turns = self._counter("voice_turns", "Turns by what became of them.", ("origin", "outcome"))
         self._errors = self._counter("voice_upstream_errors", "Failures of the back-ends.", ("stage", "code"))
-        for basis in ("heard", "sent"):
+        # What has not happened yet is zero, not unknown: else a share has no value before its first miss.
+        for basis in get_args(Basis):
             self._gap.labels(basis)
         for result in ("hit", "miss"):
             self._guesses.labels(result)
+        for outcome in get_args(Outcome):
+            self._turns.labels("user", outcome)
 
     def _step_metrics(self) -> None:
         self._transitions = self._counter(
