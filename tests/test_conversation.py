@@ -59,6 +59,7 @@ def _random_fact(rng: random.Random, conversation: Conversation, now_us: int) ->
         lambda: events.ReplyReady(epoch),
         lambda: events.ReplyAudible(epoch, 240),
         lambda: events.ReplyDone(epoch, samples, {"completion_tokens": 5}),
+        lambda: events.ReplyRetried(epoch, "llm", "broke"),
         lambda: events.ReplyFailed(epoch, rng.choice(["llm", "tts", "realtime"]), "broke", "It broke."),
         lambda: events.PlaybackStarted(epoch, now_us - 20_000, 4_000),
         lambda: events.PlaybackProgress(epoch, samples, rng.choice(["played", "held", "flushed", "ended", "ended"])),

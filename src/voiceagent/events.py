@@ -230,6 +230,15 @@ class ReplyDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyRetried:
+    """A request of the reply failed, and is made once more."""
+
+    epoch: int
+    stage: Stage
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyFailed:
     """A stage of the reply failed, its retries are spent. `ReplyDone` follows if some audio was made before."""
 
@@ -262,6 +271,7 @@ Fact = (
     SoundOn | SoundOff | VoiceOn | VoiceLevel | VoicePaused | VoiceResumed | VoiceEnded | EndOfTurn | Tuned
     | TextSubmitted | TalkKey | Left | AgentSays | Tick
     | PartialTranscript | FinalTranscript | SttFailed | SttConnected
-    | ReplyConnected | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped | ReplyFailed
+    | ReplyConnected | ReplyMark | ReplyPhrase | ReplyWords | ReplyReady | ReplyAudible | ReplyDone | ReplyDropped
+    | ReplyRetried | ReplyFailed
     | PlaybackStarted | PlaybackProgress
 )  # fmt: skip

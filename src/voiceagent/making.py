@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voiceagent.accounts import Work
 from voiceagent.audio import first_audible_sample
-from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyDone, ReplyMark, ReplyReady, Stage
+from voiceagent.events import Fact, ReplyAudible, ReplyConnected, ReplyDone, ReplyMark, ReplyReady, ReplyRetried, Stage
 from voiceagent.outbox import Outbox
 from voiceagent.stages.clients import NAMES
 from voiceagent.stages.ports import Acquired, StageError
@@ -73,6 +73,12 @@ class Making:
             "length" if usage.get("llm_cut") else "content_filter" if usage.get("llm_filtered") else "stop"
         )
 
+    async def _again(self, failure: StageError) -> None:
+        """Tell that another try follows; wait where a busy server says when to come again: later than soon is too late."""
+        self._post(ReplyRetried(self.epoch, failure.stage, failure.code))
+        if failure.retry_after_s:
+            await asyncio.sleep(min(failure.retry_after_s, LONGEST_RETRY_S))
+
     def _waited(self, from_us: int) -> None:
         """Audio was waited for since then."""
         self.work.speech_us += self._now_us() - from_us
@@ -100,9 +106,3 @@ class Making:
                 yield limit
         except TimeoutError:
             raise StageError(stage, "timeout", f"{self._who(stage)} did not answer in time.", retryable=True) from None
-
-
-async def wait_as_asked(failure: StageError) -> None:
-    """Wait where a busy server says when to come again; later than soon is too late for this reply."""
-    if failure.retry_after_s:
-        await asyncio.sleep(min(failure.retry_after_s, LONGEST_RETRY_S))

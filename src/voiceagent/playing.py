@@ -1,5 +1,7 @@
 """The reply on its way to an ear: what its making tells, what fails in it, what was heard of it, and how it is cut off."""
 
+from dataclasses import replace
+
 from voiceagent import protocol
 from voiceagent.answering import Answering
 from voiceagent.bookkeeping import HASTY_US, PendingFlush
@@ -16,6 +18,7 @@ from voiceagent.events import (
     ReplyMark,
     ReplyPhrase,
     ReplyReady,
+    ReplyRetried,
     ReplyWords,
 )
 from voiceagent.patience import QUESTION_MARKS
@@ -109,11 +112,21 @@ class Playing(Answering):
             self._playback_ended(turn)
 
     # ----------------------------------------------------------------------------------- failures
+    def _reply_retried(self, fact: ReplyRetried) -> None:
+        if current := self._current(fact.epoch):
+            turn, reply = current
+            fault = StageFault(fact.stage, fact.code, recovered=True)
+            turn.faults.append(fault)
+            reply.retried.append(fault)
+
     def _reply_failed(self, fact: ReplyFailed) -> None:
         current = self._current(fact.epoch)
         if current is None:
             return
         turn, reply = current
+        if not turn.guessed and not reply.ready:  # then what was tried once more did not work either
+            spent = {id(fault) for fault in reply.retried if fault.stage == fact.stage}
+            turn.faults = [replace(one, recovered=False) if id(one) in spent else one for one in turn.faults]
         if turn.guessed:  # the turn has not ended: there will be another try when it has
             turn.faults.append(StageFault(fact.stage, fact.code, recovered=True))
             self._drop_guess(turn)

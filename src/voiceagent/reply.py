@@ -19,7 +19,7 @@ from voiceagent.events import (
     ReplyWords,
 )
 from voiceagent.heard import WordMark
-from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts, wait_as_asked
+from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts
 from voiceagent.outbox import Outbox
 from voiceagent.phrases import PhraseCutter
 from voiceagent.stages.ports import Acquired, Delta, SpeechPart, StageError, Stages, ToolCall, Usage
@@ -182,7 +182,7 @@ class ReplyAttempt(Making):
                 self.work.finish = "error"
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
-                await wait_as_asked(failure)
+                await self._again(failure)
             else:
                 self._answered()
                 return
@@ -219,7 +219,7 @@ class ReplyAttempt(Making):
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     await speech.chunks.put(failure)
                     return
-                await wait_as_asked(failure)
+                await self._again(failure)
             else:
                 await speech.chunks.put(None)
                 return

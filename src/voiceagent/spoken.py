@@ -14,7 +14,7 @@ from voiceagent.accounts import Work
 from voiceagent.audio import RATE_HZ, OddBytes
 from voiceagent.events import Fact, ReplyFailed, ReplyPhrase, ReplyWords, Stage
 from voiceagent.heard import WordMark, pause_ms, word_ms
-from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts, wait_as_asked
+from voiceagent.making import MAX_TOOL_ROUNDS, MAX_TRIES, Making, Timeouts
 from voiceagent.outbox import Outbox
 from voiceagent.stages.ports import Delta, SpeechToSpeech, StageError, ToolCall
 from voiceagent.tools import Tool
@@ -85,7 +85,7 @@ class SpokenAttempt(Making):
                 self.work.finish = "error"
                 if begun or not failure.retryable or attempt == MAX_TRIES:
                     raise
-                await wait_as_asked(failure)
+                await self._again(failure)
             else:
                 self._answered()
                 return calls

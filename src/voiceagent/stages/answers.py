@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from voiceagent.heard import WordMark
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.ports import Acquired, Delta, SpokenPart, StageError, ToolCall
 
 MAX_PARTS = 8_192
@@ -87,7 +87,7 @@ class Answer:
         match response.get("status"):
             case "failed":
                 error = details.get("error") or {}
-                code = str(error.get("code") or error.get("type") or "failed")
+                code = code_of(error.get("code"), error.get("type"), otherwise="failed")
                 sentence = f"{self._who} broke off its answer with an error ({code})."
                 self.put(StageError("realtime", code, sentence, retryable=verdict(code) is not Verdict.FATAL))
                 return

@@ -1,6 +1,10 @@
 """What the service's error codes mean for us: go on, try again, or give up, and why."""
 
+import re
 from enum import StrEnum
+from typing import Any
+
+_CODE = re.compile(r"(?!(?:sk|ek)_)[A-Za-z][A-Za-z0-9_]{0,60}")  # a key is none
 
 
 class Verdict(StrEnum):
@@ -65,3 +69,8 @@ ACCOUNT = frozenset(
 def verdict(code: str) -> Verdict:
     """Return what a code means; one that is not known here may be over the next time."""
     return CODES.get(code, Verdict.RETRY)
+
+
+def code_of(*told: Any, otherwise: str = "") -> str:
+    """Return the first of these names of an error that looks like a code: nothing else that a server says is passed on."""
+    return next((code for code in told if isinstance(code, str) and _CODE.fullmatch(code)), otherwise)

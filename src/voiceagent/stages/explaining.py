@@ -6,7 +6,6 @@ The sentences are made here from statuses, codes and types alone: what an except
 import datetime as dt
 import errno
 import json
-import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from voiceagent.events import Stage
-from voiceagent.stages.codes import CODES, Verdict, verdict
+from voiceagent.stages.codes import CODES, Verdict, code_of, verdict
 from voiceagent.stages.ports import StageError
 
 NAMES: dict[Stage, str] = {
@@ -28,7 +27,6 @@ QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "account_
 NO_MODEL = frozenset({"model_not_found", "invalid_model", "DeploymentNotFound", "missing_model"})
 NO_WEBSOCKET = frozenset({200, 404, 405, 426, 501})
 """How a server that knows no Realtime answers its handshake."""
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
@@ -151,21 +149,16 @@ def _refusal(stage: Stage, who: str, status: int, code: str, headers: Mapping[st
 
 
 def _told_by(error: BaseException) -> tuple[str, str]:
-    return _code(getattr(error, "code", None)), str(getattr(error, "param", None) or "")
+    return code_of(getattr(error, "code", None)), str(getattr(error, "param", None) or "")
 
 
 def _told_in(body: Any) -> tuple[str, str]:
     """Code and parameter in the body of a refused handshake."""
     try:
         error = json.loads(body or b"")["error"]
-        return _code(error.get("code")), str(error.get("param") or "")
+        return code_of(error.get("code")), str(error.get("param") or "")
     except (ValueError, TypeError, KeyError, AttributeError):
         return "", ""
-
-
-def _code(code: Any) -> str:
-    """A code as far as it looks like one: nothing else that a server says is passed on."""
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
 # ------------------------------------------------------------------------------------------ there is no way to it
@@ -250,7 +243,7 @@ def _closed(stage: Stage, who: str, error: Any) -> StageError:
     received = error.rcvd
     if received is None:
         return StageError(stage, "broken_off", f"{who} broke off the connection.", retryable=True)
-    code = _code(received.reason.rpartition(".")[2])
+    code = code_of(received.reason.rpartition(".")[2])
     known = code if code in CODES else f"closed_{received.code}"
     detail = f"{received.code}, {code}" if code in CODES else str(received.code)
     retryable = verdict(known) is not Verdict.FATAL

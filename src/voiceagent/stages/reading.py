@@ -8,7 +8,7 @@ from typing import Any
 from voiceagent.heard import RATE_HZ, WordMark
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.drift import drift
 from voiceagent.stages.parameters import counts, silent, voice
 from voiceagent.stages.ports import Acquired, SpeechPart, StageError, Usage
@@ -123,8 +123,8 @@ class Reading:
         status = str(response.get("status"))
         if status != "completed":
             error = details.get("error") or {}
-            code = str(error.get("code") or error.get("type") or details.get("reason") or status)
-            sentence = f"{NAMES['tts']} at {self._host} broke off its answer ({code[:60]})."
+            code = code_of(error.get("code"), error.get("type"), details.get("reason"), status, otherwise="failed")
+            sentence = f"{NAMES['tts']} at {self._host} broke off its answer ({code})."
             self._put(StageError("tts", code, sentence, retryable=verdict(code) is not Verdict.FATAL))
             return
         if not self._sounds and any(character.isalnum() for character in self.text):

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from voiceagent.events import Stage
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.explaining import NO_MODEL, unknown_model
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.wirelog import SocketLog
@@ -102,7 +102,7 @@ async def _connect(clients: Clients, stage: Stage, query: Mapping[str, str]) -> 
 
 def session_error(stage: Stage, host: str, error: Mapping[str, Any], model: str = "") -> StageError:
     """Return what an ``error`` event says of the session as a whole, which asked for `model`."""
-    code = str(error.get("code") or error.get("type") or "error")
+    code = code_of(error.get("code"), error.get("type"), otherwise="error")
     if code in NO_MODEL:
         return unknown_model(stage, host, model, code)
     if code == "session_expired":

@@ -7,7 +7,7 @@ from typing import Any
 
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.llm import opened, unended
 from voiceagent.stages.parameters import ModelParameters, acquired, counts
 from voiceagent.stages.ports import Delta, StageError, ToolCall
@@ -94,9 +94,8 @@ class ResponsesModel:
                 return Delta()
 
     def _failure(self, error: Mapping[str, Any]) -> StageError:
-        code = error.get("code")
-        code = code if isinstance(code, str) and code else "error"
-        sentence = f"{NAMES['llm']} at {self._host} broke off its answer with an error ({code[:60]})."
+        code = code_of(error.get("code"), otherwise="error")
+        sentence = f"{NAMES['llm']} at {self._host} broke off its answer with an error ({code})."
         return StageError("llm", code, sentence, retryable=verdict(code) is not Verdict.FATAL)
 
     @property

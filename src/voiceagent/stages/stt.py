@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from voiceagent.events import SttConnected, SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, verdict
+from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, code_of, verdict
 from voiceagent.stages.pieces import CHUNK_BYTES, Piece, Pieces
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
@@ -206,11 +206,11 @@ class RealtimeTranscriber:
         elif kind == "completed":
             self._pieces.over(item_id, str(event.get("transcript") or ""), "", self._now())
         elif kind == "failed":
-            self._pieces.over(item_id, None, str((event.get("error") or {}).get("code") or ""), self._now())
+            self._pieces.over(item_id, None, code_of((event.get("error") or {}).get("code")), self._now())
 
     def _error(self, error: Mapping[str, Any]) -> None:
         """Take in an error: of a commit, of the session, or of something that does not matter so much."""
-        code, asked = str(error.get("code") or ""), str(error.get("event_id") or "")
+        code, asked = code_of(error.get("code")), str(error.get("event_id") or "")
         piece = next((piece for piece in self._pieces.all if asked == f"commit_{piece.key}"), None)
         meaning = CODES.get(code)
         if code in ACCOUNT or (meaning is Verdict.RETRY and code not in STAYS_OPEN):

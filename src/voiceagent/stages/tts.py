@@ -10,7 +10,7 @@ from voiceagent.heard import RATE_HZ, WordMark
 from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import Clients
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.parameters import acquired, counts, silent, voice
 from voiceagent.stages.ports import SpeechPart, StageError, Usage
 
@@ -94,7 +94,6 @@ class SpeechModel:
                 return []
 
     def _broke_off(self, error: Any) -> StageError:
-        code = error.get("code") if isinstance(error, dict) else None
-        code = code if isinstance(code, str) else "error"
+        code = code_of(error.get("code") if isinstance(error, dict) else None, otherwise="error")
         sentence = f"Text to speech at {self._clients.endpoints['tts'].host} broke off its answer with an error."
         return StageError("tts", code, sentence, retryable=verdict(code) is not Verdict.FATAL)

@@ -15,7 +15,7 @@ from voiceagent.events import SttFailed
 from voiceagent.settings import Settings
 from voiceagent.stages.answers import SAMPLES_PER_MS, Answer
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.explaining import only
 from voiceagent.stages.ports import Acquired, SpokenPart, StageError, Transcribed
 from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
@@ -289,7 +289,7 @@ class VoiceModel:
             self._work.set()
 
     def _error(self, error: Mapping[str, Any]) -> None:
-        code, asked = str(error.get("code") or ""), str(error.get("event_id") or "")
+        code, asked = code_of(error.get("code")), str(error.get("event_id") or "")
         if self._said.empty(asked):
             return
         active = self._active

@@ -10,7 +10,7 @@ from typing import Any
 
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import Verdict, verdict
+from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.explaining import only
 from voiceagent.stages.ports import Acquired, StageError
 from voiceagent.stages.reading import Reading, response_create, session_config
@@ -203,7 +203,7 @@ class VoiceSession:
 
     def _error(self, error: Mapping[str, Any]) -> None:
         """An error of a request fails its phrase; any other that is not benign ends the session."""
-        code = str(error.get("code") or error.get("type") or "error")
+        code = code_of(error.get("code"), error.get("type"), otherwise="error")
         event_id = str(error.get("event_id") or "")
         if verdict(code) is Verdict.BENIGN or event_id.startswith("cancel_"):
             return
