@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
 import structlog
@@ -99,15 +100,13 @@ class RecordLog:
 
     def _line(self, entry: Entry, pretty: bool) -> str:
         told: dict[str, Any] = {"timestamp": _iso(entry.wall_ns), "level": entry.level, "event": entry.event}
-        if isinstance(entry.record, TransitionRecord):
-            told |= {"schema": TRANSITION_SCHEMA, "session": entry.session, **transition_fields(entry.record)}
-        elif entry.record is not None:
-            told |= {"schema": TURN_SCHEMA, "session": entry.session, **turn_fields(entry.record)}
-        else:
-            told |= entry.fields
-        if pretty:
-            return f"{self._console(None, entry.level, structlog.processors.format_exc_info(None, '', told))}\n"
-        return f"{self._json(None, entry.level, _TRACEBACKS(None, '', told))!s}\n"
+        if entry.record is not None:
+            step = isinstance(entry.record, TransitionRecord)
+            told["schema"], told["session"] = TRANSITION_SCHEMA if step else TURN_SCHEMA, entry.session
+        told.update(entry.fields if entry.record is None else _fields(entry.record))
+        if "exc_info" in told:
+            told = dict((structlog.processors.format_exc_info if pretty else _TRACEBACKS)(None, entry.level, told))
+        return f"{self._console(None, entry.level, told) if pretty else self._json(None, entry.level, told)!s}\n"
 
     def _told(self, gap: Gap) -> Entry:
         """What a sink is told of records that are missing, its own or another's."""
@@ -115,6 +114,10 @@ class RecordLog:
         if gap.dropped:
             return Entry(self._wall_ns(), "error", "records_dropped", {**fields, "dropped": gap.dropped})
         return Entry(self._wall_ns(), "error", "log_sink_failed", fields)
+
+
+def _fields(record: TransitionRecord | TurnRecord) -> dict[str, Any]:
+    return transition_fields(record) if isinstance(record, TransitionRecord) else turn_fields(record)
 
 
 def chosen_sinks(settings: Settings, stream: IO[str] | None = None) -> list[Sink]:
@@ -131,5 +134,9 @@ def chosen_sinks(settings: Settings, stream: IO[str] | None = None) -> list[Sink
 
 
 def _iso(wall_ns: int) -> str:
-    moment = datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).replace(microsecond=wall_ns // 1000 % 1_000_000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"{_second(wall_ns // 1_000_000_000)}.{wall_ns // 1000 % 1_000_000:06}Z"
+
+
+@lru_cache(maxsize=4)  # many records of one second come together
+def _second(wall_s: int) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")

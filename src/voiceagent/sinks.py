@@ -20,7 +20,7 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 QUEUE_RECORDS = 8_192
 DRAIN_S = 2.0
 STALL_MS = 100
-GATHER_S = 0.1
+GATHER_S = 0.25
 """A wake-up of the thread costs more than a line: after the first record it waits so long for others."""
 QUEUE = "queue"
 """The name under which the queue's own losses are counted."""
@@ -50,6 +50,7 @@ class Descriptor:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.size = os.fstat(fd).st_size  # of a file: what it had and what was written since
         self._rest = b""
         self._stalled = False
         kind = os.fstat(fd).st_mode
@@ -62,7 +63,9 @@ class Descriptor:
             if self._may_stall:
                 self._wait()
                 piece = piece[: select.PIPE_BUF]  # a pipe that is ready takes so much without waiting
-            self._rest = self._rest[os.write(self.fd, piece) :]
+            count = os.write(self.fd, piece)
+            self.size += count
+            self._rest = self._rest[count:]
 
     def write(self, line: bytes) -> None:
         """Write a line. Raises `OSError` if nothing of it was written; a rest is written before the next line."""
@@ -142,8 +145,7 @@ class FileSink:
         data = line.encode("utf-8", "replace")
         descriptor = self._descriptor or self._opened()
         descriptor.settle()
-        size = os.fstat(descriptor.fd).st_size
-        if size and size + len(data) > self._max_bytes:
+        if descriptor.size and descriptor.size + len(data) > self._max_bytes:
             self._descriptor = None
             self._files.doRollover()
             descriptor = self._opened()
@@ -158,8 +160,8 @@ class FileSink:
         if self._files.stream is None:
             self._files.stream = self._files._open()  # noqa: SLF001 - of the class above
         descriptor = self._descriptor = Descriptor(self._files.stream.fileno())
-        size = os.fstat(descriptor.fd).st_size
-        if size and os.pread(descriptor.fd, 1, size - 1) != b"\n":  # a process ended in the middle of a line
+        if descriptor.size and os.pread(descriptor.fd, 1, descriptor.size - 1) != b"\n":
+            # A process ended in the middle of a line.
             descriptor.write(b"\n")
         return descriptor
 
