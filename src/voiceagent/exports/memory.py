@@ -60,14 +60,10 @@ class Memory:
         known = self._sessions.get(session)
         if known is None:
             return []
-        all_of_them = [*known.stays, Stay(known.state, known.entered_us, to_us, "")]
-        cut = [
-            Stay(
-                stay.state,
-                max(from_us, stay.from_us),
-                min(to_us, stay.to_us),
-                stay.trigger if stay.to_us <= to_us else "",
-            )
-            for stay in all_of_them
-        ]
-        return [stay for stay in cut if stay.to_us > stay.from_us]
+        found = [Stay(known.state, max(from_us, known.entered_us), to_us, "")]
+        for stay in reversed(known.stays):
+            if stay.to_us <= from_us:
+                break
+            trigger = stay.trigger if stay.to_us <= to_us else ""
+            found.append(Stay(stay.state, max(from_us, stay.from_us), min(to_us, stay.to_us), trigger))
+        return [stay for stay in reversed(found) if stay.to_us > stay.from_us]

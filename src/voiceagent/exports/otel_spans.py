@@ -1,4 +1,4 @@
-"""Our spans as the SDK's: made as finished ones, since their times and their trace are known; a tenth of the usual cost."""
+"""Our spans as the SDK's: made as finished ones, since their times and their trace are known."""
 
 from collections.abc import Mapping
 from typing import Any
