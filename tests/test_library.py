@@ -1,8 +1,10 @@
 """The server as a library: mounted in other applications, with observers, stages and tools of users' own; its health."""
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -173,6 +175,42 @@ async def test_mounted_and_never_entered():
             error = await greet(ws)
         assert (error.code, error.message) == ("backend", sentence)
         assert (await client.get("/voice/readyz")).json()["sentence"] == sentence
+
+
+# ------------------------------------------------------------------------------------------ the log in trouble
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+async def test_a_conversation_on_a_full_disk():
+    """It goes on; what the file lost is in `/healthz`, and the other sink has it all."""
+    async with (
+        served(log_file="/dev/full") as s,
+        httpx2.AsyncClient(trust_env=False, base_url=s.url) as client,
+    ):
+        assert ANSWER.startswith(await converse(s))
+        lines = await s.logged()
+        dropped = (await client.get("/healthz")).json()["records_dropped"]
+    assert dropped == {"queue": 0, "stdout": 0, "file": len(lines) - 1}
+    (failed,) = [line for line in lines if line["event"] == "log_sink_failed"]
+    assert (failed["sink"], failed["reason"]) == ("file", "No space left on device")
+
+
+async def test_a_conversation_while_the_log_is_stuck():
+    """Nobody waits for a sink that takes nothing; when it does again, everything is there, in order."""
+    async with served() as s:
+        gate, write = threading.Event(), s.sink.write
+        s.sink.write = lambda text: gate.wait(30) and write(text)
+        try:
+            for _ in range(2):
+                assert ANSWER.startswith(await converse(s))
+            before = len(s.sink.lines)
+        finally:
+            gate.set()
+        lines = (await s.logged())[before:]
+    steps = [(line["session"], line["seq"]) for line in lines if line["event"] == "transition"]
+    first, second = dict.fromkeys(session for session, _ in steps)
+    for session in (first, second):
+        seqs = [seq for owner, seq in steps if owner == session]
+        assert seqs == list(range(1, len(seqs) + 1))
+    assert [line["timestamp"] for line in lines] == sorted(line["timestamp"] for line in lines)
 
 
 # ------------------------------------------------------------------------------------------ health
