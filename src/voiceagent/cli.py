@@ -173,7 +173,11 @@ def doctor(*, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument(
-    "name", type=click.Choice(["gap", "bargein", "load", "start", "clients", "stragglers", "all"]), default="all"
+    "name",
+    type=click.Choice(
+        ["gap", "bargein", "load", "start", "clients", "records", "tracing", "stragglers", "latency", "all"]
+    ),
+    default="all",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--readme", is_flag=True, help="Write the table into README.md.")
@@ -187,7 +191,7 @@ def doctor(*, as_json: bool, **options: Any) -> None:
     help="Endpoint wait of the server under test (gap); the profile's own if not given.",
 )
 def bench(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: int | None) -> None:
-    """Measure the server with scripted back-ends: response gap, barge-in, load, start, the stages' clients, stragglers."""
+    """Measure: response gap, barge-in, load and start by scripted back-ends; clients, the log, exports, stragglers."""
     from voiceagent.bench import run
 
     sys.exit(run(name, as_json=as_json, readme=readme, profile=profile, endpoint_ms=endpoint_ms))

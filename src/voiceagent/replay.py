@@ -20,6 +20,8 @@ SAME, DIFFERS, UNUSABLE = 0, 1, 2
 """Exit codes: all replays; a line says something else; the command or the file is of no use."""
 MOST_SESSIONS = 100_000
 """So many sessions may be open in a log at once; beyond, the oldest is taken up again where its next record stands."""
+LEAVES = {leaf.value for leaf in Leaf}
+TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 COLOURS = {
     "listening": "cyan", "transcribing": "blue", "thinking": "yellow", "speaking": "magenta", "barge_in": "red",
     "closed": "bright_black",
@@ -103,7 +105,7 @@ def replay(
                 return
             done.gaps += 1
             yield Gap(each.file, each.line, step.session, session.seq, step.seq)
-            if step.source in set(Leaf):  # what was missed is taken from where the log goes on
+            if step.source in LEAVES:  # what was missed is taken from where the log goes on
                 session.position = Position(step.source)
         difference = _differs(each, step, session.position, book)
         if difference is not None:
@@ -122,10 +124,11 @@ def _differs(each: Located, step: TransitionLine, position: Position, book: Rule
 
     if step.source != position.state:
         return told("from", position.state, step.source)
-    if step.trigger not in set(Trigger):
+    trigger = TRIGGERS.get(step.trigger)
+    if trigger is None:
         return told("trigger", "one of the machine's", step.trigger)
     try:
-        target = book.fire(position, Trigger(step.trigger))
+        target = book.fire(position, trigger)
     except Refused as refused:
         return told("trigger", f"one that is allowed in {refused.leaf}", step.trigger)
     return told("to", target.value, step.target) if step.target != target else None

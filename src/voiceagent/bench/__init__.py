@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from voiceagent.bench.clients import client_rows, clients
+from voiceagent.bench.latency_log import latency_log, latency_rows
 from voiceagent.bench.measures import bargein, load, start
 from voiceagent.bench.processes import BenchError
 from voiceagent.bench.profiles import PROFILES
+from voiceagent.bench.records import record_rows, records
 from voiceagent.bench.response_gap import gap
 from voiceagent.bench.stragglers import stragglers
+from voiceagent.bench.tracing import tracing, tracing_rows
 
 README = Path("README.md")
 FULL_PERCENT = 90
@@ -28,7 +31,8 @@ tuned by hand, 710, and a bare server without a framework 547. We start at a pau
 def run(name: str, *, as_json: bool, readme: bool, profile: str, endpoint_ms: int | None) -> int:
     """Measure and print; 1 with a sentence if it cannot be done."""
     others: dict[str, Callable[[], dict[str, Any]]] = {
-        "bargein": bargein, "load": load, "start": start, "clients": clients, "stragglers": stragglers,
+        "bargein": bargein, "load": load, "start": start, "clients": clients, "records": records, "stragglers": stragglers,
+        "latency": latency_log, "tracing": tracing,
     }  # fmt: skip
     if name == "all":
         chosen = {_command(*each): _gap(*each) for each in GAPS} | others
@@ -132,5 +136,6 @@ def _straggler_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 _ROWS: dict[str, Any] = {
     "gap": _gap_rows, "bargein": _bargein_rows, "load": _load_rows, "start": _start_rows,
-    "clients": client_rows, "stragglers": _straggler_rows,
+    "clients": client_rows, "records": record_rows, "stragglers": _straggler_rows,
+    "latency": latency_rows, "tracing": tracing_rows,
 }  # fmt: skip

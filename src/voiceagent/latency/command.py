@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -64,6 +65,7 @@ class _Reading:
         self.drawn = Drawn() if wish.against is not None else None
         self.timelines = Timelines() if wish.html is not None else None
         # A terminal tells its width; what is read by something else is not to be folded.
+        _never_mind_letters(sys.stdout)
         self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
     def run(self) -> int:
@@ -154,6 +156,12 @@ class _Reading:
         self.errors.print(f"{path} is written", soft_wrap=True, markup=False)
 
 
+def _never_mind_letters(stream: TextIO) -> None:
+    """Where the output has no letter for a bar, a question mark stands instead of a traceback."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")
+
+
 def _check(wish: Wish) -> None:
     if wish.follow and len(wish.logs) != 1:
         raise BadWish("one log can be followed at a time")
@@ -161,7 +169,7 @@ def _check(wish: Wish) -> None:
         raise BadWish("a log that is followed cannot be compared: it has no end")
     if wish.fail_above_ms is not None and wish.against is None:
         raise BadWish("--fail-above-ms says how much slower than the log of --against is too much")
-    if wish.logs.count(STDIN) > 1:
+    if (*wish.logs, str(wish.against)).count(STDIN) > 1:
         raise BadWish("standard input can be read once")
 
 

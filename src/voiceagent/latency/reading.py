@@ -152,5 +152,5 @@ def _parsed(model: type[AnyLine], file: str, number: int, line: bytes, reading: 
 
 def _reason(problem: Any) -> str:
     """What was wrong, without any of the line's content."""
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else str(problem["msg"])
+    where, said = ".".join(str(part) for part in problem["loc"]), str(problem["msg"])
+    return f"{where}: {said}" if where else said.replace(" at line 1 column ", " at column ")

@@ -55,6 +55,8 @@ class Spread:
         rank = max(1, math.ceil(round(percent / 100 * self.count, 9)))
         if self._buckets is None:
             return sorted(self._kept)[rank - 1]
+        if rank in (1, self.count):
+            return self.least_ms if rank == 1 else self.most_ms
         self._settle()
         middle = float(_MIDDLES[np.searchsorted(np.cumsum(self._buckets), rank)])
         return min(self.most_ms, max(self.least_ms, middle))

@@ -5,7 +5,6 @@ as it was; so with nothing changed every gap comes out as recorded. Which caller
 pauses inside the turn. What is assumed is told in docs/latency.md.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +166,6 @@ class _Again:
             late = old["commit"] >= old["endpoint"]
             new["commit"] = new["endpoint"] if late else min(old["commit"], new["endpoint"])
         self._step("stt_tail", ("speech_end", "commit"))
-        self._keep_listening()
         before = ""
         for name, mark in STEPS.items():
             if mark in CHAIN and mark in old:
@@ -210,11 +208,3 @@ class _Again:
         if change.how == "to":
             beyond_ms = min(beyond_ms, LATE_MS)
         self._new["endpoint"] = max(since, since + change.of(wait_ms) + beyond_ms)
-
-    def _keep_listening(self) -> None:
-        """A wait that listens to the words does not end before they are there, unless it did in the record."""
-        old, new, change = self._old, self._new, self._what.changes.get("endpoint")
-        if change is None or change.how == "to" or self._turn.wait_reason in ("", "fixed", "unheard"):
-            return
-        if "endpoint" in old and old.get("stt_final", math.inf) <= old["endpoint"]:
-            new["endpoint"] = max(new["endpoint"], min(new["stt_final"], old["endpoint"]))
