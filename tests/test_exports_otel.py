@@ -14,8 +14,9 @@ from tests.serving import Answer, Recorder
 from voiceagent.exports import genai, otel
 from voiceagent.exports.errors import ExportError
 from voiceagent.exports.memory import MOST_CLOSED, Memory, Stay
-from voiceagent.exports.otel import Tracer, wanted_by_environment
+from voiceagent.exports.otel import Tracer
 from voiceagent.exports.spans import trace
+from voiceagent.exports.wanted import traces_wanted
 from voiceagent.recordlines import turn_fields
 from voiceagent.timeline import StageFault
 
@@ -206,11 +207,11 @@ async def test_the_environment_says_where(monkeypatch):
     asked, found = await received([turn()], endpoint=False, **base)
     assert {each.headers["x-team"] for each in asked} == {"voice"}
     assert plain(found[0][0].attributes)["service.name"] == "desk"
-    assert not wanted_by_environment()
+    assert not traces_wanted()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
-    assert wanted_by_environment()
+    assert traces_wanted()
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
-    assert not wanted_by_environment()
+    assert not traces_wanted()
 
 
 async def test_nobody_listens(monkeypatch):

@@ -1,9 +1,11 @@
 """The metrics: each record becomes the numbers that it should, and whoever reaches the port may read them."""
 
+import re
 import socket
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -159,3 +161,21 @@ def test_many_at_once():
             assert more.recv(1) == b""
         for each in silent:
             each.close()
+
+
+def test_the_page_names_them_all():
+    """docs/exports.md has each metric with its kind and its labels, and the buckets."""
+    page = (Path(__file__).parents[1] / "docs" / "exports.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `(voice_\w+)` \| (\w+) \|([^|]*)\|", page)
+    metrics = Metrics(House(rejected=lambda: {"capacity": 1}, dropped=lambda: {"file": 1}))
+    metrics.turn("s", turn())
+    metrics.transition("s", steps()[0])
+    offered = {
+        (family.name + ("_total" if family.type == "counter" else ""), family.type): {
+            label for sample in family.samples for label in sample.labels
+        } - {"le"}
+        for family in metrics.registry.collect()
+    }  # fmt: skip
+    assert {(name, kind): set(re.findall(r"\w+", labels)) for name, kind, labels in rows} == offered
+    told = re.search(r"has the buckets ([^s]*) seconds", page)[1].replace(" and ", ", ")
+    assert tuple(map(float, told.split(", "))) == BUCKETS_S

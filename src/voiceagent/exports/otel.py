@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from voiceagent import __version__
-from voiceagent.exports.errors import ExportError
+from voiceagent.exports.errors import NO_OTEL, ExportError
 from voiceagent.exports.genai import SCHEMA_URL
 from voiceagent.exports.memory import Memory
 from voiceagent.exports.spans import trace
@@ -18,14 +18,6 @@ TRACES = "/v1/traces"
 SERVICE = "voiceagent"
 LAST_WORD_S = 3.0
 """How long the end of the server waits for what is still to be sent."""
-MISSING = "traces need OpenTelemetry: pip install 'voiceagent[otel]'."
-_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-
-
-def wanted_by_environment() -> bool:
-    """Whether OpenTelemetry's own variables ask for traces."""
-    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
-    return not off and any(os.environ.get(name) for name in _VARIABLES)
 
 
 def wall_offset_ns() -> int:
@@ -57,7 +49,7 @@ class Tracer:
 
             from voiceagent.exports.otel_spans import Translator
         except ImportError as error:
-            raise ExportError(MISSING) from error
+            raise ExportError(NO_OTEL) from error
         named = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE})
         resource = named.merge(Resource({"service.version": __version__}))
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # for its sampler: spans are made here

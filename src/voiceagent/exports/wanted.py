@@ -1,12 +1,25 @@
 """Which exports the settings and the environment ask for: the one place that knows which setting makes which observer."""
 
+import os
 from contextlib import ExitStack
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from voiceagent.exports.errors import NO_OTEL
 from voiceagent.exports.house import House
-from voiceagent.exports.otel import MISSING, Tracer, wanted_by_environment
 from voiceagent.observing import Observer
 from voiceagent.settings import Settings
+
+if TYPE_CHECKING:  # what is not asked for is not loaded: the port opens first
+    from voiceagent.exports.otel import Tracer
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def traces_wanted() -> bool:
+    """Whether OpenTelemetry's own variables ask for traces."""
+    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
+    return not off and any(os.environ.get(name) for name in _ENDPOINTS)
 
 
 class Exports:
@@ -22,7 +35,7 @@ class Exports:
         self._settings = settings
         self._open: ExitStack | None = None
         if settings.metrics_port is not None:
-            from voiceagent.exports.prometheus import Metrics  # costs the start 20 ms
+            from voiceagent.exports.prometheus import Metrics
 
             self._metrics = Metrics(house or House())
             self.observers += (self._metrics,)
@@ -30,15 +43,17 @@ class Exports:
         if self._tracer is not None:
             self.observers += (self._tracer,)
 
-    def _traces(self) -> Tracer | None:
-        if self._settings.otel_endpoint is not None:
-            return Tracer(self._settings.otel_endpoint)
-        if not wanted_by_environment():
+    def _traces(self) -> "Tracer | None":
+        endpoint = self._settings.otel_endpoint
+        if endpoint is None and not traces_wanted():
             return None
-        if not installed():  # such variables are often set for all that runs on a machine: no reason not to start
-            self.notes += (f"Note: OTEL_EXPORTER_OTLP_ENDPOINT is set, but {MISSING}",)
+        if endpoint is None and not installed():
+            # Such variables are often set for all that runs on a machine: no reason not to start.
+            self.notes += (f"Note: OTEL_EXPORTER_OTLP_ENDPOINT is set, but {NO_OTEL}",)
             return None
-        return Tracer(None)
+        from voiceagent.exports.otel import Tracer
+
+        return Tracer(endpoint)
 
     def open(self) -> None:
         """Begin to export; nothing if that has begun. Raises `ExportError`, and nothing has begun."""
