@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voiceagent.hooks import Hooks
     from voiceagent.server import create_app
     from voiceagent.settings import Settings
 
-__all__ = ["Settings", "__version__", "create_app"]
+__all__ = ["Hooks", "Settings", "__version__", "create_app"]
 __version__ = "0.1.0"
 
 
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> Any:  # the package itself imports in milliseconds
         from voiceagent.server import create_app
 
         return create_app
+    if name == "Hooks":
+        from voiceagent.hooks import Hooks
+
+        return Hooks
     if name == "Settings":
         from voiceagent.settings import Settings
 
