@@ -32,8 +32,8 @@ test: $(TESTS)
 
 lint: $(SETUP)
 	@$(PIP) -c constraints.txt --no-build-isolation -e '.[local,test,lint]'
-	@$(BIN)/ruff check src tests
-	@$(BIN)/ruff format --check --quiet src tests
+	@$(BIN)/ruff check src tests examples
+	@$(BIN)/ruff format --check --quiet src tests examples
 	@$(BIN)/mypy
 	@$(BIN)/python -m voiceagent.reference --check
 	@if command -v npm >/dev/null; then npm install --no-package-lock --no-audit --no-fund --silent && npm run --silent check; \

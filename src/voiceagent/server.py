@@ -259,7 +259,7 @@ def _access_token(settings: Settings) -> str | None:
 
 
 # ------------------------------------------------------------------------------------------ the process
-def run(settings: Settings) -> int:
+def run(settings: Settings, hooks: Hooks | None = None) -> int:
     """Serve until a signal comes; return the process's exit code. What prevents it is said in one sentence."""
     if settings.tls_cert is not None and not settings.tls_cert.is_file():
         return _sorry(f"the certificate {settings.tls_cert} is not a file")
@@ -273,7 +273,7 @@ def run(settings: Settings) -> int:
             settings.log_file.open("ab").close()
         except OSError as error:
             return _sorry(f"cannot write the log to {settings.log_file}: {error.strerror}")
-    app = create_app(settings)
+    app = create_app(settings, hooks)
     agent: Agent = app.state.agent
     try:
         agent.exports.open()

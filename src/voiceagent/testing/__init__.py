@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from voiceagent.testing.browser import Browser
     from voiceagent.testing.caller import Caller
     from voiceagent.testing.clock import VirtualLoop, VirtualTime, on_virtual_time, run_virtual
-    from voiceagent.testing.session import agent, settings_for_test
+    from voiceagent.testing.session import VoiceAgent, agent, settings_for_test
     from voiceagent.testing.twin import ScriptedTwin, scripted_twin
     from voiceagent.twin.ports import FunctionCall
     from voiceagent.twin.scripted import Script
@@ -16,7 +16,7 @@ _ROOMS = {
     "agent": "testing.session", "settings_for_test": "testing.session", "Browser": "testing.browser",
     "Caller": "testing.caller", "VirtualLoop": "testing.clock", "VirtualTime": "testing.clock",
     "on_virtual_time": "testing.clock", "run_virtual": "testing.clock", "ScriptedTwin": "testing.twin",
-    "scripted_twin": "testing.twin", "FunctionCall": "twin.ports", "Script": "twin.scripted",
+    "scripted_twin": "testing.twin", "VoiceAgent": "testing.session", "FunctionCall": "twin.ports", "Script": "twin.scripted",
 }  # fmt: skip
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ScriptedTwin",
     "VirtualLoop",
     "VirtualTime",
+    "VoiceAgent",
     "agent",
     "on_virtual_time",
     "run_virtual",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from voiceagent import protocol
 from voiceagent.recordlines import turn_fields
@@ -112,14 +113,18 @@ class Caller:
         return self.turns[number]
 
     async def _until(self, condition: Callable[[], object], name: str, limit_ms: float) -> None:
+        met = False
+
         def over() -> bool:
-            return bool(condition()) or self.ending.done()
+            nonlocal met
+            met = bool(condition())
+            return met or self.ending.done()
 
         try:
             await self.browser.until(over, limit_ms / 1000)
         except TimeoutError:
             raise AssertionError(self._in_vain(name, limit_ms)) from None
-        if not condition():
+        if not met:
             reason = self.ending.result().reason  # raises what the session died of
             raise AssertionError(f"waited for {name}, and the session has ended: {reason}")
 
@@ -160,7 +165,7 @@ class Caller:
         ]
         return [trouble.message for trouble in troubles]
 
-    def requests(self, stage: str = "llm") -> list[object]:
+    def requests(self, stage: str = "llm") -> list[Any]:
         """What a stage was asked so far: of ``llm`` the messages of each request, of ``tts`` the text."""
         return [entry.detail for entry in self.engines.of(f"{stage}_request")]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:  # pytest loads this module in every run: what it imports, everybody waits for
-    from voiceagent.testing.caller import Caller
     from voiceagent.testing.clock import VirtualTime
+    from voiceagent.testing.session import VoiceAgent
     from voiceagent.testing.twin import ScriptedTwin
 
 LONGEST_TEST_S = 3_600
@@ -37,7 +37,7 @@ def scripted_twin(virtual_time: "VirtualTime") -> "Callable[..., AbstractAsyncCo
 
 
 @pytest.fixture
-def voice_agent(virtual_time: "VirtualTime") -> "Callable[..., AbstractAsyncContextManager[Caller]]":
+def voice_agent(virtual_time: "VirtualTime") -> "VoiceAgent":
     """A whole session with its caller.
 
     ``async with voice_agent(script, settings, hooks) as caller:``, on virtual time; see `voiceagent.testing.agent`.

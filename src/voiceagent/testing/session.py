@@ -1,8 +1,8 @@
 """A whole session for a test: the real driver and the real SDK, the scripted twin on a socket, a caller in software."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -31,6 +31,9 @@ OFFLINE: dict[str, Any] = {
     **{f"{stage}_{what}": None for stage in ("stt", "llm", "tts", "realtime") for what in ("base_url", "api_key")},
 }  # fmt: skip
 """A test reaches nobody's service and writes no file, whatever settings it is given."""
+
+VoiceAgent = Callable[..., AbstractAsyncContextManager[Caller]]
+"""The type of the fixture `voice_agent`: it takes what `agent` takes."""
 
 
 class _Shipped(Settings):
