@@ -8,10 +8,13 @@ import pytest
 from tests.transcript import FOLDER, play
 from voiceagent import effects, events, protocol
 from voiceagent.conversation import Conversation
+from voiceagent.records import MARKS
 from voiceagent.rules import Rules
+from voiceagent.simulation.lines import as_written, misfit, negatives
 from voiceagent.states import Leaf
 from voiceagent.timeline import TransitionRecord, TurnRecord
 
+BEGAN_US = 1_000_000  # a voice may have begun before it is noticed, but not before there was a clock
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 
@@ -76,7 +79,7 @@ def _run(seed: int, steps: int = 400) -> tuple[Conversation, list[effects.Effect
         filler_after_us=300_000, ask_after_us=rng.choice([0, 3_000_000]), ask="Are you there?",
         farewell=rng.choice(["", "Goodbye."]), idle_us=9_000_000,
     )  # fmt: skip
-    conversation, now_us, done = Conversation(rules, 0), 0, []
+    conversation, now_us, done = Conversation(rules, BEGAN_US), BEGAN_US, []
     for _ in range(steps):
         now_us += rng.choice([0, 10_000, 100_000, 600_000])
         due_us = conversation.deadline_us
@@ -166,9 +169,11 @@ def test_whatever_happens(seed):
                 assert samples >= 0
             case effects.Record(TransitionRecord() as step):
                 seqs.append(step.seq)
-                assert step.dwell_us >= 0
+                assert (misfit(as_written(step)), list(negatives(as_written(step)))) == ("", [])
             case effects.Record(TurnRecord() as record):
                 finished.append(record.turn)
+                assert (misfit(as_written(record)), list(negatives(as_written(record)))) == ("", [])
+                assert record.marks.keys() <= MARKS.keys()
                 if record.gap is not None:
                     assert record.gap.residual_us >= 0
                     assert min(record.gap.segments_us.values()) >= 0

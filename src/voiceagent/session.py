@@ -200,9 +200,11 @@ class Session:
             due_us, fact = await self._next_fact()
             now_us = self._now_us()
             self._steps.late(now_us, max(0, now_us - due_us))  # the loop's timers may be a hair early
-            for effect in self._conversation.handle(fact, now_us):
-                self._run(effect)
-            self._steps.close()
+            try:
+                for effect in self._conversation.handle(fact, now_us):
+                    self._run(effect)
+            finally:  # of a step that ends in a defect the record is wanted most
+                self._steps.close()
 
     async def _next_fact(self) -> tuple[int, Fact]:
         """The next fact, and since when it might have been taken."""
