@@ -3,7 +3,7 @@
 import pytest
 
 from tests.log_lines import LATE, MARKS, SEGMENTS, late, turn
-from voiceagent.latency.what_if import NAMES, BadWhatIf, Change, Effect, again, cut_off, parse
+from voiceagent.latency.what_if import NAMES, BadWhatIf, Change, Effect, again, cut_off, parse, pauses_of
 
 
 def gap_ms(text, record):
@@ -131,28 +131,36 @@ FIXED, SHORTER, DIAL = Change("to", 300), Change("by", -200), Change("times", 0.
 
 
 @pytest.mark.parametrize(
-    ("pauses_ms", "reopened", "change", "expected"),
+    ("pauses_ms", "change", "expected"),
     [
-        ((), 0, FIXED, "no"),
-        ((299,), 0, FIXED, "no"),
-        ((300,), 0, FIXED, "yes"),
-        ((200, 450), 0, FIXED, "yes"),
-        ((450,), 1, FIXED, "no"),  # that pause did end the turn: it is no news
-        ((450, 350), 1, FIXED, "yes"),
-        ((299,), 0, SHORTER, "no"),
-        ((300,), 0, SHORTER, "yes"),
-        ((700,), 0, SHORTER, "perhaps"),  # the wait at that pause was longer than 700, and is not in the record
-        ((700, 350), 0, SHORTER, "yes"),
-        ((700,), 1, SHORTER, "no"),
-        ((700,), 0, Change("by", 200), "no"),
-        ((300,), 0, DIAL, "yes"),
-        ((299,), 0, DIAL, "no"),
-        ((700,), 0, Change("times", 1.0), "no"),
+        ((), FIXED, "no"),
+        ((299,), FIXED, "no"),
+        ((300,), FIXED, "yes"),
+        ((200, 450), FIXED, "yes"),
+        ((299,), SHORTER, "no"),
+        ((300,), SHORTER, "yes"),
+        ((700,), SHORTER, "perhaps"),  # the wait at that pause was longer than 700, and is not in the record
+        ((700, 350), SHORTER, "yes"),
+        ((700,), Change("by", 200), "no"),
+        ((300,), DIAL, "yes"),
+        ((299,), DIAL, "no"),
+        ((700,), Change("times", 1.0), "no"),
     ],
 )
-def test_cut_off(pauses_ms, reopened, change, expected):
+def test_cut_off(pauses_ms, change, expected):
     """A pause as long as the new wait ends the turn; the wait of the record is 500 ms."""
-    assert cut_off(pauses_ms, reopened, 500, change) == expected
+    assert cut_off(pauses_ms, 500, change) == expected
+
+
+def test_pauses_that_did_end_the_turn_are_no_news():
+    """They are told by what became of the turn: reopened, or interrupted at once by its own rest."""
+    assert pauses_of(turn(pauses_ms=[450, 200])) == ([450, 200], [])
+    assert pauses_of(turn(pauses_ms=[200, 450, 300], reopened=1)) == ([200, 300], [450])
+    assert pauses_of(turn(pauses_ms=[450, 200, 450], reopened=1)) == ([200], [450])  # one that is told twice
+    assert pauses_of(turn(pauses_ms=[450], reopened=2)) == ([], [450])
+    hasty = {"outcome": "interrupted", "pauses_ms": [200, 900]}
+    assert pauses_of(turn(marks_ms={**MARKS, "barge_in_onset": 1900.4}, **hasty)) == ([200], [900])
+    assert pauses_of(turn(marks_ms={**MARKS, "barge_in_onset": 9000.0}, **hasty)) == ([200, 900], [])
 
 
 def test_the_effect_on_many():
@@ -160,7 +168,7 @@ def test_the_effect_on_many():
     effect = Effect(parse("endpoint=300"))
     for record in (late(), late(pauses_ms=[400]), turn(), late(pauses_ms=[250], reopened=1, gap_ms=1000.0)):
         effect.take(record)
-    assert (effect.judged, effect.cut_off, effect.perhaps, effect.spared) == (4, 1, 0, 1)
+    assert (effect.judged, effect.already, effect.cut_off, effect.perhaps, effect.spared) == (4, 1, 1, 0, 1)
     assert [effect.before.percentile(50), effect.after.percentile(50)] == [980, 780]
     assert (effect.before.count, effect.after.count) == (3, 3)
 

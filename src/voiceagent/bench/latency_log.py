@@ -95,15 +95,12 @@ def part_of_log() -> bytes:
             entered_us = at_us
             for source, trigger, target, mark in STEPS:
                 seq += 1
-                line = _transition(name, seq, turn, marks[mark], entered_us)
-                out.append(_json(line.model_copy(update={"source": source, "trigger": trigger, "target": target})))
+                out.append(_json(_transition(name, (seq, turn), (source, trigger, target), marks[mark], entered_us)))
                 entered_us = marks[mark] if target is not source else entered_us
             out.append(_json(_turn(name, turn, marks)))
             at_us = marks["playback_end"] + 500_000
-        gone = _transition(name, seq + 1, TURNS, at_us, entered_us)
-        out.append(
-            _json(gone.model_copy(update={"source": Leaf.LISTENING, "trigger": Trigger.LEAVE, "target": Leaf.CLOSED}))
-        )
+        gone = (Leaf.LISTENING, Trigger.LEAVE, Leaf.CLOSED)
+        out.append(_json(_transition(name, (seq + 1, TURNS), gone, at_us, entered_us)))
     return "".join(out).encode()
 
 
@@ -136,11 +133,18 @@ def _marks(draw: random.Random, at_us: int) -> dict[str, int]:
     return marks
 
 
-def _transition(session: str, seq: int, turn: int, at_us: int, entered_us: int) -> TransitionLine:
-    return TransitionLine.model_construct(
-        schema_="voice.transition/1", timestamp="2026-01-01T00:00:00.000000Z", session=session, turn=turn, epoch=2 * turn,
-        seq=seq, at_us=at_us, dwell_us=at_us - entered_us, deadline_us=at_us + 10_000_000, reason="",
-        started=(f"reply {turn}",), cancelled=(), ended=(),
+def _transition(
+    session: str, numbers: tuple[int, int], step: tuple[Leaf, Trigger, Leaf], at_us: int, entered_us: int
+) -> TransitionLine:
+    """`numbers` are the record's and the turn's."""
+    (seq, turn), (source, trigger, target) = numbers, step
+    return TransitionLine.model_validate(
+        {
+            "schema": "voice.transition/1", "timestamp": "2026-01-01T00:00:00.000000Z", "session": session, "turn": turn,
+            "epoch": 2 * turn, "seq": seq, "at_us": at_us, "from": source.value, "trigger": trigger.value,
+            "to": target.value, "dwell_us": at_us - entered_us, "deadline_us": at_us + 10_000_000, "reason": "",
+            "started": (f"reply {turn}",), "cancelled": (), "ended": (),
+        }
     )  # fmt: skip
 
 

@@ -140,17 +140,19 @@ def sentence(effect: what_if.Effect) -> str:
     if "endpoint" in effect.what.changes and effect.judged:
         waits = f"{_ms(effect.waits.percentile(50))} -> {_ms(effect.new_waits.percentile(50))} ms"
         named.insert(0, f"endpoint wait {waits} (median)")
-    told = [
+    gaps = [
         f"p{percent} {_signed(effect.after.percentile(percent) - effect.before.percentile(percent))} ms"
         f" ({_ms(effect.before.percentile(percent))} -> {_ms(effect.after.percentile(percent))})"
         for percent in (50, 95)
     ]
-    parts = [", ".join(told)] if effect.before.count else []
+    parts = [", ".join(gaps)] if effect.before.count else []
     if "endpoint" in effect.what.changes and effect.judged:
         perhaps = f" (and perhaps {effect.perhaps} more)" if effect.perhaps else ""
-        parts.append(f"{effect.cut_off}{perhaps} of {effect.judged} turns would have been cut off")
-    if effect.spared:
-        parts.append(f"{effect.spared} that were cut off would have been spared")
+        told = f"{effect.cut_off}{perhaps} of {effect.judged} turns would have been cut off"
+        if effect.already:
+            spared = f", {effect.spared} of which would not have been" if effect.spared else ""
+            told += f", besides {effect.already} that were{spared}"
+        parts.append(told)
     if effect.left_out:
         parts.append(f"{effect.left_out} turns have not the marks for it")
     return f"{', '.join(named)}: {'; '.join(parts) or 'no turn to judge by'}"

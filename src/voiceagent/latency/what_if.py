@@ -5,6 +5,7 @@ as it was; so with nothing changed every gap comes out as recorded. Which caller
 pauses inside the turn. What is assumed is told in docs/latency.md.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,9 +92,10 @@ class Effect:
     waits: Spread = field(default_factory=Spread)  # as recorded, of the turns that ended by a silence
     new_waits: Spread = field(default_factory=Spread)
     judged: int = 0  # turns that ended by a silence
-    cut_off: int = 0  # of these
+    already: int = 0  # of these were cut off as it was
+    cut_off: int = 0  # and these would have been
     perhaps: int = 0  # and these, by waits that are not in the record
-    spared: int = 0  # were cut off as they were, and would not have been
+    spared: int = 0  # were cut off, and would not have been
     left_out: int = 0  # turns without the marks that it takes
 
     def take(self, turn: TurnLine) -> None:
@@ -115,27 +117,45 @@ class Effect:
         self.after.add(gap_ms)
 
     def _judge(self, turn: TurnLine, wait_ms: int, change: Change) -> Verdict:
-        verdict = cut_off(turn.pauses_ms, turn.reopened, wait_ms, change)
+        within, ended = pauses_of(turn)
+        verdict = cut_off(within, wait_ms, change)
         self.cut_off += verdict == "yes"
         self.perhaps += verdict == "perhaps"
-        if turn.reopened and turn.pauses_ms and verdict == "no":
-            self.spared += max(turn.pauses_ms) < change.of(wait_ms)
+        self.already += bool(ended)
+        if ended and verdict == "no" and (change.how == "to" or wait_ms <= max(ended)):
+            self.spared += max(ended) < change.of(wait_ms)
         return verdict
 
 
-def cut_off(pauses_ms: Sequence[int], reopened: int, wait_ms: float, change: Change) -> Verdict:
-    """Whether a pause inside a turn would have ended it.
+def pauses_of(turn: TurnLine) -> tuple[list[int], list[int]]:
+    """The pauses that the turn went on after, and those that did end it, as the caller was not done.
 
-    For each time that the turn was reopened its longest pause is no news: that one did end it. Where a wait is moved or
-    multiplied, the wait that stood at the pause would count, which is not in the record. A pause shorter than the turn's
-    last wait is judged by that one; a longer one had a longer wait, and of that nothing is known: perhaps.
+    The latter are in the record of a turn whose reply was interrupted within its first second, and of one that was
+    reopened, where they are the longest.
     """
-    pauses = sorted(pauses_ms, reverse=True)[reopened:]
+    pauses, ended = list(turn.pauses_ms), []
+    end, onset = (turn.marks_ms.get(mark, math.inf) for mark in ("speech_end", "barge_in_onset"))
+    hasty = turn.outcome == "interrupted" and pauses and end < onset < math.inf
+    if hasty and pauses[-1] == math.floor(onset - end + 1e-6):
+        ended.append(pauses.pop())
+    for _ in range(min(turn.reopened, len(pauses))):
+        longest = max(pauses, default=0)
+        ended.append(longest)
+        pauses = [pause for pause in pauses if pause < longest]
+    return pauses, ended
+
+
+def cut_off(pauses_ms: Sequence[int], wait_ms: float, change: Change) -> Verdict:
+    """Whether one of these pauses would have ended their turn, whose last wait was `wait_ms`.
+
+    Where a wait is moved or multiplied, the one that stood at the pause would count, which is not in the record. A pause
+    shorter than the turn's last wait is judged by that one; a longer one had a longer wait, and of that nothing is known.
+    """
     if change.how == "to":
-        return "yes" if any(pause >= change.amount for pause in pauses) else "no"
-    if any(change.of(wait_ms) <= pause < wait_ms for pause in pauses):
+        return "yes" if any(pause >= change.amount for pause in pauses_ms) else "no"
+    if any(change.of(wait_ms) <= pause < wait_ms for pause in pauses_ms):
         return "yes"
-    return "perhaps" if any(pause >= wait_ms and change.of(pause) < pause for pause in pauses) else "no"
+    return "perhaps" if any(pause >= wait_ms and change.of(pause) < pause for pause in pauses_ms) else "no"
 
 
 def again(turn: TurnLine, what: WhatIf) -> float | None:
