@@ -201,3 +201,21 @@ def test_what_is_kept_for_a_model_of_turns():
     room.take(20_000, dbfs=-20)
     assert room.mic.recent_16k().size == 8 * 16_000
     assert len(room.mic._kept) <= 2 * (KEPT_SAMPLES + RATE_HZ)
+
+
+def test_no_voice_ends_before_it_began():
+    """What comes in a rush after a stall was spoken in order: an end is never told to lie before its beginning."""
+    room = Room(Scripted())
+    room.take(200)
+    late_us = room.now_us
+    frames = [MicFrame(10 + number, 0.0, bytes(2 * FRAME)) for number in range(10)]
+    ends = []
+    for number, frame in enumerate(frames):  # all of it in one moment
+        first = room.samples + number * FRAME
+        room.ears.next = [VoiceOn(first + 10, first + FRAME - 1), Pause(first + 10, first + FRAME)]
+        ends.append(
+            [fact.onset_us if isinstance(fact, VoiceBegan) else fact.speech_end_us for fact in room.mic.frame(frame)]
+        )
+    told = [at_us for pair in ends for at_us in pair]
+    assert told == sorted(told)
+    assert max(told) <= late_us

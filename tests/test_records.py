@@ -132,6 +132,8 @@ def of_a_turn(line, mode):
     assert sum(map(round, (ms * 1000 for ms in line["segments_ms"].values()))) == round((line["gap_ms"] or 0) * 1000)
     assert [name for name in SEGMENTS if name in line["segments_ms"]] == list(line["segments_ms"])
     assert line["due"].keys() == line["segments_ms"].keys()
+    if mode == "realtime":
+        assert not {"stt_tail", "llm_ttft", "clause_wait", "tts_ttfb"} & line["segments_ms"].keys()
     if line["origin"] == "user":
         assert line["stt"]["host"].startswith("127.0.0.1")
     if line["heard_ms"]:
@@ -222,6 +224,18 @@ async def test_steps_say_what_they_started_and_ended():
         assert told.seq == cut.seq + 1
         assert [(ended.task, ended.took_ms) for ended in told.ended] == [("reply 1", 0)]
         assert {step.loop_lag_us for step in steps} == {0}  # on a clock that stands still
+
+
+@virtual_time
+async def test_the_last_that_was_heard_of_a_reply():
+    """It is where the hold stood still, not where the verdict came; of a whole reply it is its end."""
+    script = Script(transcripts=["a story", "what time is it"], replies=[STORY, ANSWER], partials=False)
+    async with world(script, speculate=False, **FIXED) as w:
+        await is_interrupted(w)
+        cut, whole = w.turns
+        assert cut.marks["last_audible"] - cut.marks["playback_start"] == cut.heard_samples * 1_000_000 // 24_000
+        assert cut.marks["hold_sent"] <= cut.marks["last_audible"] < cut.marks["flush_sent"]
+        assert whole.marks["last_audible"] == whole.marks["playback_end"]
 
 
 @virtual_time

@@ -50,6 +50,7 @@ class Microphone:
         self._sent: dict[int, int] = {}  # samples that it was given, by item
         # Where each of the last frames began: (sample, spoken at, arrived at), in order.
         self._anchors: deque[tuple[int, int, int]] = deque(maxlen=512)
+        self._told = (0, 0)  # the last sample that was told of, and when it was spoken
         self._usual_dbfs: float | None = None  # how loud the caller speaks
         self._over_reply = False  # the utterance began while a reply was played
 
@@ -179,15 +180,16 @@ class Microphone:
         return self._anchors[0] if self._anchors else (0, self._now_us(), self._now_us())
 
     def _spoken_us(self, sample: int) -> int:
-        """When a sample was spoken: never after the frame behind it began, or what ends might be told to end too early."""
-        until_us: int | None = None
-        for first, spoken_us, _ in reversed(self._anchors):
-            if first <= sample:
-                at_us = spoken_us + samples_to_us(sample - first)
-                return at_us if until_us is None else min(at_us, until_us)
-            until_us = spoken_us
-        first, spoken_us, _ = self._anchors[0] if self._anchors else (sample, self._now_us(), 0)
+        first, spoken_us, _ = self._anchor(sample)
         return spoken_us + samples_to_us(sample - first)
+
+    def _told_us(self, sample: int) -> int:
+        """When a sample was spoken, as it is told: where frames came in a rush, never before what was told of one before it."""
+        at_us, (last, last_us) = self._spoken_us(sample), self._told
+        if sample < last:
+            return at_us
+        self._told = (sample, max(at_us, last_us))
+        return self._told[1]
 
     def _sample_at(self, at_us: int) -> int:
         for first, spoken_us, _ in reversed(self._anchors):
@@ -198,24 +200,24 @@ class Microphone:
     def _fact(self, proposal: Proposal) -> Fact:  # noqa: PLR0911 - one line a proposal
         match proposal:
             case SoundOn(onset_sample=onset):
-                return SoundBegan(self._spoken_us(onset))
+                return SoundBegan(self._told_us(onset))
             case SoundOff(sound_end_sample=end):
-                return SoundEnded(self._spoken_us(end))
+                return SoundEnded(self._told_us(end))
             case Loudness(level_dbfs=level):
                 return VoiceLevel(self._level_db(level))
             case VoiceOn(onset_sample=onset):
-                onset_us = self._spoken_us(onset)
+                onset_us = self._told_us(onset)
                 self._over_reply = onset_us < self._silent_from_us + PLAYED_TAIL_US
                 return VoiceBegan(onset_us)
             case Pause(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
-                return VoicePaused(self._spoken_us(end), samples_to_us(voiced), self._level_db(level))
+                return VoicePaused(self._told_us(end), samples_to_us(voiced), self._level_db(level))
             case Resumed(silence_samples=silence, onset_sample=onset):
-                return VoiceResumed(samples_to_us(silence), self._spoken_us(onset))
+                return VoiceResumed(samples_to_us(silence), self._told_us(onset))
             case Endpoint(speech_end_sample=end, voiced_samples=voiced, level_dbfs=level):
                 voiced_us, level_db = samples_to_us(voiced), self._level_db(level)
                 if level is not None and voiced_us >= LEARN_VOICED_US and not self._over_reply:
                     self._learn(level)
-                return VoiceEnded(self._spoken_us(end), self._anchor(max(0, end - 1))[2], voiced_us, level_db)
+                return VoiceEnded(self._told_us(end), self._anchor(max(0, end - 1))[2], voiced_us, level_db)
 
     # ------------------------------------------------------------------------------ how loud the caller speaks
     def _level_db(self, level_dbfs: float | None) -> float | None:
