@@ -46,9 +46,10 @@ from voiceagent.cli import main
 try:
     main()
 finally:
-    print(open("/proc/self/status").read(), file=sys.stderr)
+    import time
+    print(open("/proc/self/status").read(), "cpu_s:", time.process_time(), file=sys.stderr)
 """
-"""The command, which tells its memory at the end. Asked from outside, it would tell that of the process that forked it."""
+"""The command, which tells its memory and its processor time at the end. Asked from outside, it would tell that of the process that forked it."""
 
 
 def latency_log(*, size_mb: int = SIZE_MB) -> dict[str, Any]:
@@ -57,20 +58,24 @@ def latency_log(*, size_mb: int = SIZE_MB) -> dict[str, Any]:
         path = Path(folder) / "log.jsonl"
         figures: dict[str, Any] = {"size_mb": size_mb, **write(path, size_mb * 1_000_000)}
         for name, words in COMMANDS.items():
-            seconds, peak_mb = _measured([words[0], str(path), *words[1:]])
-            figures |= {f"{name}_s": round(seconds, 2), f"{name}_peak_mb": round(peak_mb, 1)}
+            seconds, cpu_s, peak_mb = _measured([words[0], str(path), *words[1:]])
+            figures |= {
+                f"{name}_s": round(seconds, 2),
+                f"{name}_cpu_s": round(cpu_s, 2),
+                f"{name}_peak_mb": round(peak_mb, 1),
+            }
     return figures
 
 
-def _measured(words: list[str]) -> tuple[float, float]:
-    """Run a command; return how long it took and its largest resident size in megabytes."""
+def _measured(words: list[str]) -> tuple[float, float, float]:
+    """Run a command; return how long it took, its processor time, and its largest resident size in megabytes."""
     began_s = time.perf_counter()
     ran = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False)  # noqa: S603
     took_s = time.perf_counter() - began_s
-    peak = re.search(r"VmHWM:\s*(\d+) kB", ran.stderr)
-    if ran.returncode or peak is None:
+    peak, cpu = re.search(r"VmHWM:\s*(\d+) kB", ran.stderr), re.search(r"cpu_s: ([\d.]+)", ran.stderr)
+    if ran.returncode or peak is None or cpu is None:
         raise BenchError(f"voiceagent {words[0]} ended with {ran.returncode}")
-    return took_s, int(peak[1]) / 1024
+    return took_s, float(cpu[1]), int(peak[1]) / 1024
 
 
 def write(path: Path, size: int) -> dict[str, int]:
@@ -187,6 +192,10 @@ def latency_rows(v: dict[str, Any]) -> list[tuple[str, str, str]]:
     log = f"a log of {v['size_mb']:,} MB ({v['turns']:,} turns in {v['lines']:,} lines)"
     named = {"latency": "`voiceagent latency`", "page": "the same with `--html`", "replay": "`voiceagent replay`"}
     return [
-        (f"{what} on {log}", f"{v[f'{name}_s']:.1f} s, {v[f'{name}_peak_mb']:.0f} MB at most", "latency")
+        (
+            f"{what} on {log}",
+            f"{v[f'{name}_s']:.1f} s ({v[f'{name}_cpu_s']:.1f} s of processor time), {v[f'{name}_peak_mb']:.0f} MB at most",
+            "latency",
+        )
         for name, what in named.items()
     ]

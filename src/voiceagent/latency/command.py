@@ -60,7 +60,7 @@ class _Reading:
         _check(wish)
         self.wish, self.errors = wish, errors
         self.effects = [Effect(parse(text)) for text in wish.what_if]
-        self.taken = Reckoning(by=wish.by, slowest=wish.slowest)
+        self.taken = Reckoning(by=wish.by, slowest=wish.slowest, hourly=wish.html is not None)
         self.reading = Reading()
         self.drawn = Drawn() if wish.against is not None else None
         self.timelines = Timelines() if wish.html is not None else None

@@ -51,6 +51,15 @@ def component_of(turn: TurnLine, segment: str) -> str:
     return turn.due.get(segment) or COMPONENTS.get(segment, "other")
 
 
+def blame(turn: TurnLine) -> dict[str, float]:
+    """How much of its gap is due to each component."""
+    components_ms: dict[str, float] = {}
+    for segment, ms in turn.segments_ms.items():
+        name = component_of(turn, segment)
+        components_ms[name] = components_ms.get(name, 0.0) + ms
+    return components_ms
+
+
 def in_order(turn: TurnLine) -> list[tuple[str, float]]:
     """Its segments in causal order, whatever order the line had."""
     known = [(name, turn.segments_ms[name]) for name in SEGMENTS if name in turn.segments_ms]
@@ -65,13 +74,13 @@ class Group:
     gap: Spread = field(default_factory=Spread)
     components_ms: Counter[str] = field(default_factory=Counter)
 
-    def take(self, turn: TurnLine) -> None:
-        """Count a turn in."""
+    def take(self, gap_ms: float | None, components_ms: dict[str, float]) -> None:
+        """Count a turn in, by its gap and what of it each component is to blame for."""
         self.turns += 1
-        if turn.gap_ms is not None:
-            self.gap.add(turn.gap_ms)
-            for segment, ms in turn.segments_ms.items():
-                _count(self.components_ms, component_of(turn, segment), ms)
+        if gap_ms is not None:
+            self.gap.add(gap_ms)
+            for name, ms in components_ms.items():
+                _count(self.components_ms, name, ms)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -93,8 +102,8 @@ class Speculations:
 class Reckoning:
     """Takes turns and knows the figures of them; `by` is a key of `GROUPINGS`, `slowest` how many turns are kept."""
 
-    def __init__(self, *, by: str | None = None, slowest: int = 5) -> None:
-        self.by = by
+    def __init__(self, *, by: str | None = None, slowest: int = 5, hourly: bool = False) -> None:
+        self.by, self._hourly = by, hourly
         self.all = Group()
         self.segments: dict[str, Spread] = {name: Spread() for name in SEGMENTS}
         self.hidden = Spread()
@@ -125,14 +134,16 @@ class Reckoning:
 
     def take(self, turn: TurnLine) -> None:
         """Count one turn."""
-        self.all.take(turn)
+        blamed = blame(turn)
+        self.all.take(turn.gap_ms, blamed)
         self.first_at = min(self.first_at or turn.timestamp, turn.timestamp)
         self.last_at = max(self.last_at, turn.timestamp)
         self.outcomes[turn.outcome] += 1
         self.origins[turn.origin] += 1
         if self.by is not None:
-            _group(self.groups, GROUPINGS[self.by](turn)).take(turn)
-        _group(self.hours, GROUPINGS["hour"](turn)).take(turn)
+            _group(self.groups, GROUPINGS[self.by](turn)).take(turn.gap_ms, blamed)
+        if self._hourly:
+            _group(self.hours, GROUPINGS["hour"](turn)).take(turn.gap_ms, blamed)
         self._take_work(turn)
         if turn.gap_ms is None:
             return

@@ -32,8 +32,10 @@ class Spread:
         """Take one length in."""
         self.count += 1
         self.total_ms += ms
-        self.least_ms = min(self.least_ms, ms)
-        self.most_ms = max(self.most_ms, ms)
+        if ms < self.least_ms:  # noqa: PLR1730 - min and max take longer, millions of times
+            self.least_ms = ms
+        if ms > self.most_ms:  # noqa: PLR1730
+            self.most_ms = ms
         self._kept.append(ms)
         if len(self._kept) > EXACT:
             self._settle()
