@@ -56,7 +56,9 @@ class TransitionLine(Line):
     reason: str = Field(description="Why, where the trigger alone does not say; never what was said.")
     started: tuple[str, ...] = Field(default=(), description="Tasks that the step started, such as `reply 3`.")
     cancelled: tuple[str, ...] = Field(default=(), description="Tasks that it cancelled.")
-    ended: tuple[EndedTask, ...] = Field(default=(), description="Cancelled ones that ended since the record before; of the last step's it is not told.")
+    ended: tuple[EndedTask, ...] = Field(
+        default=(), description="Cancelled ones that ended since the record before; of the last step's it is not told."
+    )
     inbox: Count = Field(default=0, description="Facts that waited for the machine.")
     outbox: Count = Field(default=0, description="Messages, and frames of reply audio, that waited to be sent.")
     loop_lag_us: Count = Field(default=0, description="How late the fact was taken, at most, since the record before.")
