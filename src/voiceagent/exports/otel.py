@@ -68,6 +68,10 @@ class Tracer:
         for span in self._translator.spans(trace(session, record, stays), self._offset_ns()):
             self._processor.on_end(span)
 
+    def flush(self) -> None:
+        """Send what has come so far; not for the event loop, since it waits for the collector."""
+        self._processor.force_flush()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
