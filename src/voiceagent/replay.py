@@ -159,7 +159,8 @@ def run(logs: tuple[str, ...], *, session: str | None, quiet: bool) -> int:
         sys.stderr.write(f"voiceagent: there is no transition to replay in {' '.join(logs)}\n")
         return UNUSABLE
     missing = f"; records are missing in {done.gaps} places" if done.gaps else ""
-    console.print(f"{done.transitions:,} transitions of {done.sessions:,} sessions replay{missing}", markup=False)
+    sessions = "1 session" if done.sessions == 1 else f"{done.sessions:,} sessions"
+    console.print(f"{done.transitions:,} transitions of {sessions} replay{missing}", markup=False)
     return SAME
 
 

@@ -49,7 +49,7 @@ finally:
     import time
     print(open("/proc/self/status").read(), "cpu_s:", time.process_time(), file=sys.stderr)
 """
-"""The command, which tells its memory and its processor time at the end. Asked from outside, it would tell that of the process that forked it."""
+"""The command, which tells its memory and processor time at the end; from outside its memory is that of who forked it."""
 
 
 def latency_log(*, size_mb: int = SIZE_MB) -> dict[str, Any]:

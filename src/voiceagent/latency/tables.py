@@ -151,7 +151,7 @@ def sentence(effect: what_if.Effect) -> str:
         told = f"{effect.cut_off}{perhaps} of {effect.judged} turns would have been cut off"
         if effect.already:
             spared = f", {effect.spared} of which would not have been" if effect.spared else ""
-            told += f", besides {effect.already} that were{spared}"
+            told += f" ({effect.already} {'was' if effect.already == 1 else 'were'} already{spared})"
         parts.append(told)
     if effect.left_out:
         parts.append(f"{effect.left_out} turns have not the marks for it")
@@ -202,8 +202,8 @@ def one_turn(turn: TurnLine) -> Text:
 
 def compared(found: list[against.Difference], old: against.Drawn, new: against.Drawn) -> Table:
     """The comparison with another log."""
-    title = f"Against the other log ({old.seen:,} turns there, {new.seen:,} here; ms, 95 % interval of the difference)"
-    table = _table(title, "what", "", "there", "here", "difference", "interval", "", left=1)
+    title = f"Against the other log ({old.seen:,} turns there, {new.seen:,} here; ms)"
+    table = _table(title, "what", "", "there", "here", "difference", "95 % interval", "", left=1)
     table.columns[6].justify = "left"
     for each in found:
         style = {"slower": "red", "faster": "green"}.get(each.verdict, "dim")
