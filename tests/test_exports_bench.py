@@ -48,7 +48,7 @@ def test_rows():
         "metrics_transition_us": 2.22, "metrics_turn_us": 56.4, "traces_transition_us": 1.1, "traces_turn_us": 229.0,
         "sessions": 100, "turn_s": 5.0, "metrics_core_percent": 0.79, "metrics_loop_percent": 0.79,
         "traces_core_percent": 2.31, "traces_loop_percent": 0.92, "talking": 25, "off_core_percent": 40.4,
-        "on_core_percent": 41.4, "on_over_off": 1.025,
+        "on_core_percent": 41.4, "on_over_off": 1.025, "on_over_off_range": [0.98, 1.06],
     })  # fmt: skip
     assert [(what, figure) for what, figure, _ in rows] == [
         ("metrics: a transition, a turn in the event loop", "2.2, 56 µs"),
@@ -59,6 +59,6 @@ def test_rows():
         ),
         (
             "a server with 25 sessions talking without a rest, metrics and traces off / on",
-            "40 / 41 % of a core, 1.02 times",
+            "40 / 41 % of a core; 1.02 times (0.98 to 1.06)",
         ),
     ]
