@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, server_attributes
 
-from tests.exported import SECRET, START_US, TRACE, steps, turn
+from tests.exported import MARKS, SECRET, START_US, TRACE, steps, turn
 from tests.serving import Answer, Recorder
 from voiceagent.exports import genai, otel
 from voiceagent.exports.errors import ExportError
@@ -183,6 +183,18 @@ async def test_a_failed_turn():
     bad = {span.name: (span.status.code, span.status.message, plain(span.attributes)["error.type"])
            for _, _, span in found if span.status.code}  # fmt: skip
     assert bad == {"turn": (2, "rate_limit", "rate_limit"), "text_to_speech mouth": (2, "rate_limit", "rate_limit")}
+
+
+def test_a_stage_that_never_answered():
+    """It has a span from its request to the turn's end, which says why; one that was not even asked has none."""
+    marks = {name: at_us for name, at_us in MARKS.items() if at_us <= MARKS["tts_request"]}
+    faults = (StageFault("tts", "timeout", recovered=False), StageFault("realtime", "timeout", recovered=False))
+    found = trace("s", turn(marks=marks, gap=None, outcome="failed", faults=faults[:1]), [])
+    (tts,) = [span for span in found.spans if span.failure]
+    assert (tts.name, tts.from_us, tts.to_us, tts.failure) == ("text_to_speech mouth", 1_761_000, 2_500_000, "timeout")
+    assert tts.attributes["voice.first_answer_ms"] is None
+    found = trace("s", turn(marks={}, gap=None, outcome="failed", faults=faults), [])
+    assert found.spans == ()
 
 
 async def test_texts_only_where_the_record_has_them():

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,7 @@ from tests.exported import SECRET, line, steps, turn
 from tests.virtual import virtual_time
 from tests.world import world
 from voiceagent.cli import main
-from voiceagent.exports.chrome import Chrome
+from voiceagent.exports.chrome import FRESH, Chrome
 from voiceagent.timeline import TransitionRecord
 from voiceagent.twin import Script
 
@@ -124,6 +125,25 @@ def test_lost_and_repeated_lines():
     assert by_track(events)["states"] == [
         ("listening", 0, 1064), ("transcribing_ended", 1500, 1520), ("thinking", 1520, 1842),
     ]  # fmt: skip
+
+
+def test_a_conversation_that_is_taken_up_again():
+    """It has the same name and counts anew; nothing is missing, and nothing is taken for a repetition."""
+    later = [replace(each, at_us=each.at_us + 20_000_000) for each in steps()]
+    events = events_of([line("s1", each) for each in (*steps(), *later, *steps(), *later)])
+    check(events)
+    assert [event for event in events if event["name"] == "records are missing"] == []
+    assert len(by_track(events)["states"]) == 2 * len([each for each in steps() if each.source != each.target])
+
+
+def test_many_sessions():
+    """Of a session long ago little is remembered, but what comes of it is still in its place."""
+    chrome = Chrome()
+    first = list(chrome.record(line("first", turn())))
+    for number in range(FRESH + 1):
+        list(chrome.record(line(f"s{number}", turn())))
+    again = list(chrome.record(line("first", turn())))
+    assert [event for event in first if event["ph"] != "M"] == again
 
 
 @virtual_time

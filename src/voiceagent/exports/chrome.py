@@ -7,6 +7,7 @@ the format does not ask for an order.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from voiceagent.exports.works import works
@@ -16,8 +17,12 @@ from voiceagent.timeline import GAP_START
 STATES, MARKS = "states", "marks"
 TRACKS = (STATES, "turns", "stt", "llm", "tts", "realtime", "playback", MARKS)
 """The tracks in the order in which they are shown; what overlaps goes to further ones of the same name."""
-REMEMBERED = 64
+REMEMBERED = 16
 """So many slices of a track are remembered, to see whether the next one overlaps them."""
+FRESH = 1_024
+"""So many sessions are remembered so well: more do not run at a time."""
+RUNS = 64
+"""So many stretches of a session's log are remembered, to see whether a line comes twice."""
 _TOLD = (
     "turn", "parent", "origin", "outcome", "mode", "trace", "epoch", "gap_ms", "basis", "hidden_ms", "residual_ms",
     "wait_ms", "wait_reason", "speculation", "fillers", "barge_ins", "reopened", "heard_ms", "reply_ms", "stt", "llm",
@@ -30,11 +35,23 @@ Event = dict[str, Any]
 
 
 @dataclass(slots=True)
+class _Run:
+    """Records that came one after the other: their numbers and their times."""
+
+    first: int
+    last: int
+    from_us: int
+    to_us: int
+
+    def has(self, seq: int, at_us: int) -> bool:
+        return self.first <= seq <= self.last and self.from_us <= at_us <= self.to_us
+
+
+@dataclass(slots=True)
 class _Session:
     pid: int
     tracks: dict[str, list[tuple[int, deque[tuple[int, int]]]]] = field(default_factory=dict)  # thread id, slices
-    steps: set[tuple[int, int]] = field(default_factory=set)
-    seq: int = 0
+    runs: deque[_Run] = field(default_factory=lambda: deque(maxlen=RUNS))
     state: str = ""
     entered_us: int = 0
     latest_us: int = 0
@@ -46,6 +63,7 @@ class Chrome:
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
+        self._fresh: deque[_Session] = deque()
         self._flows = 0
 
     @property
@@ -58,6 +76,7 @@ class Chrome:
         session = self._sessions.get(record.session)
         if session is None:
             session = self._sessions[record.session] = _Session(len(self._sessions) + 1)
+            self._remember(session)
             yield _named("process_name", session.pid, 0, name=f"session {record.session}")
         if isinstance(record, TransitionLine):
             yield from self._step(session, record)
@@ -72,16 +91,25 @@ class Chrome:
                 span = (session.entered_us, session.latest_us)
                 yield from self._slice(session, STATES, session.state, span, args)
 
+    def _remember(self, session: _Session) -> None:
+        self._fresh.append(session)
+        if len(self._fresh) > FRESH:
+            for _, taken in chain.from_iterable(self._fresh.popleft().tracks.values()):
+                taken.clear()
+
     # -- transitions
     def _step(self, session: _Session, step: TransitionLine) -> Iterator[Event]:
-        if (step.seq, step.at_us) in session.steps:
+        if any(run.has(step.seq, step.at_us) for run in session.runs):
             return  # the same line twice
-        session.steps.add((step.seq, step.at_us))
+        before = session.runs[-1] if session.runs else None
+        if before is not None and step.seq == before.last + 1 and step.at_us >= before.to_us:
+            before.last, before.to_us = step.seq, step.at_us
+        else:
+            session.runs.append(_Run(step.seq, step.seq, step.at_us, step.at_us))
+            if before is not None and step.seq > before.last:  # not so where the conversation was taken up again
+                missing = {"from": before.last + 1, "to": step.seq - 1}
+                yield from self._instant(session, STATES, "records are missing", step.at_us, missing)
         session.latest_us = max(session.latest_us, step.at_us)
-        if session.seq and step.seq not in {1, session.seq + 1}:  # 1: the conversation was taken up again
-            missing = {"from": session.seq + 1, "to": step.seq - 1}
-            yield from self._instant(session, STATES, "records are missing", step.at_us, missing)
-        session.seq = step.seq
         if step.target != step.source:
             args = {"trigger": step.trigger, "turn": step.turn, "epoch": step.epoch, "to": step.target}
             yield from self._slice(session, STATES, step.source, (step.at_us - step.dwell_us, step.at_us), args)

@@ -34,8 +34,8 @@ def of_session(session: str) -> dict[str, Any]:
     return {"gen_ai.conversation.id": session, "voice.session": session}
 
 
-def of_stage(turn: Mapping[str, Any], stage: str, waited_ms: float) -> dict[str, Any]:
-    """Return the attributes of a stage's span, `waited_ms` being the time to its first useful answer."""
+def of_stage(turn: Mapping[str, Any], stage: str, waited_ms: float | None) -> dict[str, Any]:
+    """Return the attributes of a stage's span, `waited_ms` being the time to its first useful answer, if one came."""
     attributes: dict[str, Any] = {"voice.stage": stage, "voice.first_answer_ms": waited_ms}
     if stage not in _OPERATIONS:
         return attributes
@@ -60,9 +60,9 @@ def of_stage(turn: Mapping[str, Any], stage: str, waited_ms: float) -> dict[str,
     return attributes
 
 
-def _of_model(about: Mapping[str, Any], waited_ms: float) -> dict[str, Any]:
+def _of_model(about: Mapping[str, Any], waited_ms: float | None) -> dict[str, Any]:
     return {
-        "gen_ai.response.time_to_first_chunk": waited_ms / 1000,
+        "gen_ai.response.time_to_first_chunk": None if waited_ms is None else waited_ms / 1000,
         "gen_ai.usage.input_tokens": about.get("tokens_in"),
         "gen_ai.usage.output_tokens": about.get("tokens_out"),
         "gen_ai.usage.cache_read.input_tokens": about.get("tokens_cached"),

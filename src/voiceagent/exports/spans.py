@@ -6,7 +6,7 @@ from typing import Any
 
 from voiceagent.exports import genai
 from voiceagent.exports.memory import Stay
-from voiceagent.exports.works import STAGES, works
+from voiceagent.exports.works import STAGES, asked, works
 from voiceagent.recordlines import turn_fields
 from voiceagent.timeline import GAP_START, TurnRecord
 
@@ -98,6 +98,13 @@ def _stages(fields: Mapping[str, Any], record: TurnRecord) -> list[Span]:
             attributes |= genai.of_failure(work.name, code)
         name, remote = genai.name(fields, work.name), work.name in STAGES
         spans.append(Span(name, int(work.asked), int(work.ended), attributes, (), code, remote))
+    for stage, code in lost.items():  # those that did not answer at all: nobody knows how long they tried
+        from_us = asked(record.marks, stage)
+        if from_us is not None:
+            attributes = genai.of_stage(fields, stage, None) | genai.of_failure(stage, code)
+            spans.append(
+                Span(genai.name(fields, stage), int(from_us), record.ended_us, attributes, (), code, remote=True)
+            )
     return spans
 
 

@@ -43,3 +43,8 @@ def works(marks: Mapping[str, float]) -> list[Work]:
         if asked is not None and first is not None and first >= asked:
             found.append(Work(name, asked, first, max([first, *(marks[mark] for mark in more if mark in marks)])))
     return found
+
+
+def asked(marks: Mapping[str, float], name: str) -> float | None:
+    """Return when a stage was asked in a turn with these marks, whether it answered or not."""
+    return next((marks[ask] for work, ask, _, _ in _WORKS if work == name and ask in marks), None)
