@@ -50,8 +50,8 @@ class _Run:
 @dataclass(slots=True)
 class _Session:
     pid: int
-    tracks: dict[str, list[tuple[int, deque[tuple[int, int]]]]] = field(default_factory=dict)  # thread id, slices
-    runs: deque[_Run] = field(default_factory=lambda: deque(maxlen=RUNS))
+    tracks: dict[str, list[tuple[int, list[tuple[int, int]]]]] = field(default_factory=dict)  # thread id, slices
+    runs: list[_Run] = field(default_factory=list)
     state: str = ""
     entered_us: int = 0
     latest_us: int = 0
@@ -106,6 +106,7 @@ class Chrome:
             before.last, before.to_us = step.seq, step.at_us
         else:
             session.runs.append(_Run(step.seq, step.seq, step.at_us, step.at_us))
+            del session.runs[:-RUNS]
             if before is not None and step.seq > before.last:  # not so where the conversation was taken up again
                 missing = {"from": before.last + 1, "to": step.seq - 1}
                 yield from self._instant(session, STATES, "records are missing", step.at_us, missing)
@@ -167,6 +168,7 @@ class Chrome:
         """Yield slices that lie in the first one, on a track where nothing overlaps that."""
         tid, taken, events = self._place(session, track, slices[0][1])
         taken.append(slices[0][1])
+        del taken[:-REMEMBERED]
         yield from events
         for name, (from_us, to_us), args in slices:
             yield {
@@ -185,21 +187,21 @@ class Chrome:
 
     def _place(
         self, session: _Session, track: str, span: tuple[int, int] | None
-    ) -> tuple[int, deque[tuple[int, int]], list[Event]]:
+    ) -> tuple[int, list[tuple[int, int]], list[Event]]:
         """Return the thread for a slice, what is on it, and the events that name it if it is new."""
         lanes = session.tracks.setdefault(track, [])
         for tid, taken in lanes:
             if span is None or not any(_overlap(span, other) for other in taken):
                 return tid, taken, []
         tid = (TRACKS.index(track) + 1) * 1000 + len(lanes)
-        taken = deque(maxlen=REMEMBERED)
+        nothing: list[tuple[int, int]] = []
         name = track if not lanes else f"{track} ({len(lanes) + 1})"
-        lanes.append((tid, taken))
+        lanes.append((tid, nothing))
         events = [
             _named("thread_name", session.pid, tid, name=name),
             _named("thread_sort_index", session.pid, tid, sort_index=tid),
         ]
-        return tid, taken, events
+        return tid, nothing, events
 
 
 def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
