@@ -5,6 +5,8 @@ import math
 import os
 import random
 import re
+import select
+import signal
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from voiceagent.cli import main
 from voiceagent.latency import against
 from voiceagent.latency.reckoning import GROUPINGS, REST, Reckoning, figures
 from voiceagent.latency.spread import ERROR, EXACT, Spread
+from voiceagent.latency.tables import one_turn
 from voiceagent.latency.timelines import KEPT, Stay, Timelines
 from voiceagent.records import TransitionLine
 
@@ -291,17 +294,31 @@ def test_a_terminal_of_few_letters(log):
 
 
 def test_following(log):
-    """Turns are told as they are written, one a line."""
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "voiceagent.cli", "latency", str(log), "--follow"], stdout=subprocess.PIPE, text=True
-    ) as running:  # fmt: skip
-        told = [running.stdout.readline() for _ in range(20)]
+    """Turns are told as they are written, one a line; those that were there before are in the tables at the end."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    words = [sys.executable, "-m", "voiceagent.cli", "latency", str(log), "--follow", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        told = b""
         with log.open("a") as more:
-            more.write(turn_line(turn=21, gap_ms=1234.0))
-        told.append(running.stdout.readline())
-        running.terminate()
-    assert told[0].startswith("09:00:00 aaa #1     610 ms endpoint_wait 500")
-    assert told[-1].startswith("09:00:00 aaa #21   1,234 ms")
+            while not told:  # the first ones may be there before it follows
+                more.write(turn_line(turn=21, gap_ms=1234.0))
+                more.flush()
+                told = select.select([running.stdout], [], [], 0.3)[0]
+        turn_ = json.loads(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        *_, last = running.stdout
+    assert (turn_["turn"], turn_["gap_ms"]) == (21, 1234)
+    assert json.loads(last)["turns"] > 20
+    assert running.returncode == 0
+
+
+def test_one_line_a_turn():
+    """What is told of a turn that has just been written."""
+    assert str(one_turn(turn(gap_ms=1234.0))) == (
+        "09:00:00 aaa #1   1,234 ms endpoint_wait 500 · tts_ttfb 80 · playback 63"
+    )
+    gone = turn(gap_ms=None, segments_ms={}, outcome="discarded")
+    assert str(one_turn(gone)) == "09:00:00 aaa #1     no gap discarded  "
 
 
 def test_the_benchmark():

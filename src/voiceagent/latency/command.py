@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.live import Live
 
 from voiceagent.latency import tables
 from voiceagent.latency.against import Drawn, as_json, differences, regressions
-from voiceagent.latency.lines import STDIN, Unreadable, grown
+from voiceagent.latency.lines import STDIN, Unreadable, blocks, grown, rest
 from voiceagent.latency.reading import Located, Reading, read, records
 from voiceagent.latency.reckoning import Reckoning, figures, percentiles
 from voiceagent.latency.timelines import Timelines
@@ -110,17 +109,36 @@ class _Reading:
                 self.drawn.take(record)
 
     def _follow(self) -> None:
-        """Print turn after turn as it is written, until interrupted; then the tables."""
-        live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        """Print turn after turn as it is written, until interrupted; then the tables.
+
+        What the file has at the beginning is counted, but not told turn by turn.
+        """
+        path = self.wish.logs[0]
+        live = (
+            Live(console=self.console, auto_refresh=False)
+            if self.console.is_terminal and not self.wish.as_json
+            else None
+        )
+        caught_up = path == STDIN
+        shown = -1  # turns that are in the tables on the screen
+
+        def wait() -> bool:
+            nonlocal caught_up, shown
+            caught_up = True
+            if live is not None and shown != self.taken.all.turns:
+                shown = self.taken.all.turns
+                live.update(tables.everything(self.taken, self.effects), refresh=True)
+            return rest()
+
+        wanted = self.timelines is not None
+        stream = blocks(path) if path == STDIN else grown(path, wait)
         try:
             if live is not None:
                 live.start()
-            for found in _followed(self.wish.logs[0], self.reading, transitions=self.timelines is not None):
+            for found in records(path, stream, self.reading, transitions=wanted):
                 self._take(found)
-                if isinstance(found.record, TurnLine):
+                if caught_up and isinstance(found.record, TurnLine):
                     self._tell(found.record)
-                    if live is not None:
-                        live.update(tables.everything(self.taken, self.effects), refresh=True)
         except KeyboardInterrupt:
             pass
         finally:
@@ -171,12 +189,6 @@ def _check(wish: Wish) -> None:
         raise BadWish("--fail-above-ms says how much slower than the log of --against is too much")
     if (*wish.logs, str(wish.against)).count(STDIN) > 1:
         raise BadWish("standard input can be read once")
-
-
-def _followed(path: str, reading: Reading, *, transitions: bool) -> Iterator[Located]:
-    if path == STDIN:
-        return read([path], reading, transitions=transitions)
-    return records(path, grown(path), reading, transitions=transitions)
 
 
 def _reading(reading: Reading) -> dict[str, Any]:
