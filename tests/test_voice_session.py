@@ -113,9 +113,11 @@ async def test_a_short_stop():
         w.browser.speak(400)
         await w.browser.until_turns(2)
         assert [turn.outcome for turn in w.turns] == ["interrupted", "completed"]
-        assert [(barge_in.verdict, barge_in.reason) for barge_in in w.turns[0].barge_ins] == [
-            ("rejected", "silence"), ("confirmed", "late words"),
-        ]  # fmt: skip
+        rejected, confirmed = w.turns[0].barge_ins
+        assert (rejected.verdict, rejected.reason) == ("rejected", "silence")
+        assert (confirmed.verdict, confirmed.reason) == ("confirmed", "late words")
+        assert rejected.onset_us == confirmed.onset_us
+        assert rejected.verdict_us < confirmed.verdict_us == confirmed.yield_us == 750_000
         assert [user for role, user in dialog(w, 1) if role == "user"] == ["a story", "stop"]
 
 

@@ -13,7 +13,7 @@ from voiceagent.lexicon import echoes, same_words
 from voiceagent.patience import QUESTION_MARKS
 from voiceagent.playing import Playing
 from voiceagent.states import Leaf, Trigger
-from voiceagent.timeline import StageFault
+from voiceagent.timeline import BargeIn, StageFault
 from voiceagent.turns import PastTurn, Turn
 
 BARGE_IN = (Leaf.BARGE_IN_THINKING, Leaf.BARGE_IN_SPEAKING)
@@ -113,6 +113,8 @@ class Weighing(Playing):
         turn.marks.setdefault("endpoint", self._now_us)
         self._over = turn
         self._fire(Trigger.CONFIRMED_ENDED, "late words")
+        if cut is not None:  # its times count from the sound that was rejected
+            cut.barge_ins.append(BargeIn(turn.started_us, leaf.state))
         if cut is None:
             self.turn, self._over = turn, None
         elif leaf is Leaf.SPEAKING:
