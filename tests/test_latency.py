@@ -17,7 +17,7 @@ from tests.log_lines import SEGMENTS, session_lines, step_line, turn, turn_line
 from voiceagent.bench.latency_log import SESSIONS, TURNS, latency_log, latency_rows
 from voiceagent.cli import main
 from voiceagent.latency import against
-from voiceagent.latency.reckoning import GROUPINGS, REST, Reckoning, figures
+from voiceagent.latency.reckoning import GROUPINGS, LONGEST_NAME, MOST_NAMES, REST, Reckoning, figures
 from voiceagent.latency.spread import ERROR, EXACT, Spread
 from voiceagent.latency.tables import one_turn
 from voiceagent.latency.timelines import KEPT, Stay, Timelines
@@ -119,6 +119,19 @@ def test_groups_are_bounded():
     """A log cannot make more of them than there is room for."""
     taken = reckoned(*(turn(timestamp=f"{year}-01-01T00:00:00Z") for year in range(1000, 1300)), by="hour")
     assert (len(taken.groups), taken.groups[REST].turns) == (101, 200)
+
+
+def test_names_are_bounded():
+    """Nor can it fill the memory with names of segments, components and faults, however long."""
+    taken = Reckoning()
+    for number in range(200):
+        name = f"{number}" if number % 2 else "x" * 1000 + str(number)
+        fault = {"stage": "llm", "code": name, "recovered": True}
+        taken.take(turn(segments_ms={name: 1.0}, due={name: name}, faults=[fault]))
+    for names in (taken.segments, taken.all.components_ms, taken.faults):
+        assert len(names) <= MOST_NAMES + 1
+        assert max(map(len, names)) <= LONGEST_NAME
+    assert taken.all.components_ms[REST] == 200 - (MOST_NAMES - 1)
 
 
 def test_the_slowest_come_first_and_equal_ones_as_they_came():

@@ -154,8 +154,8 @@ def _groups(taken: Reckoning) -> str:
 def _against(told: dict[str, Any]) -> str:
     rows = [
         [
-            f"{escape(each['name'])} p{each['percentile']}", ms(each["old_ms"]), ms(each["new_ms"]), f"{each['by_ms']:+,.0f}",
-            f"{each['low_ms']:+,.0f} to {each['high_ms']:+,.0f}",
+            f"{escape(each['name'])} p{each['percentile']}", ms(each["old_ms"]), ms(each["new_ms"]), f"{round(each['by_ms']):+,}",
+            f"{round(each['low_ms']):+,} to {round(each['high_ms']):+,}",
             f'<span class="{each["verdict"].split()[0]}">{each["verdict"]}</span>',
         ]
         for each in told["differences"]

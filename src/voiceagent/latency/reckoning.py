@@ -17,6 +17,7 @@ PERCENTS = (50, 90, 95, 99)
 MOST_GROUPS = 100
 MOST_NAMES = 60
 """Of segments, components and faults: a log may name what it likes, but not without end."""
+LONGEST_NAME = 120
 REST = "others"
 _LEAVES = {leaf.value: leaf.state for leaf in Leaf}
 
@@ -152,7 +153,8 @@ class Reckoning:
         for name, ms in turn.segments_ms.items():
             spread = self.segments.get(name)
             if spread is None:
-                spread = self.segments.setdefault(name if len(self.segments) < MOST_NAMES else REST, Spread())
+                room = len(self.segments) < MOST_NAMES and len(name) <= LONGEST_NAME
+                spread = self.segments.setdefault(name if room else REST, Spread())
             spread.add(ms)
         self.hidden.add(turn.hidden_ms or 0.0)
         entry = (turn.gap_ms, -self.all.turns, turn)
@@ -185,13 +187,14 @@ class Reckoning:
 
 
 def _count(counter: Counter[str], name: str, amount: Any) -> None:
-    counter[name if name in counter or len(counter) < MOST_NAMES else REST] += amount
+    counter[name if name in counter or (len(counter) < MOST_NAMES and len(name) <= LONGEST_NAME) else REST] += amount
 
 
 def _group(groups: dict[str, Group], name: str) -> Group:
+    name = printable(name[:LONGEST_NAME])
     known = groups.get(name)
     if known is None:
-        known = groups.setdefault(printable(name) if len(groups) < MOST_GROUPS else REST, Group())
+        known = groups.setdefault(name if len(groups) < MOST_GROUPS else REST, Group())
     return known
 
 

@@ -43,7 +43,7 @@ def _ms(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+,.0f}"
+    return f"{round(value):+,}"  # no -0
 
 
 def _cells(spread: Spread) -> list[str]:
