@@ -5,6 +5,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_names_labels_and_buckets():
         "voice_yield_seconds": ("histogram", set()),
         "voice_hold_seconds": ("histogram", set()),
         "voice_false_barge_in": ("counter", set()),
+        "voice_clock_errors": ("counter", set()),
         "voice_speculation": ("counter", {"result"}),
         "voice_turns": ("counter", {"origin", "outcome"}),
         "voice_upstream_errors": ("counter", {"stage", "code"}),
@@ -75,6 +77,15 @@ def test_a_turn():
     assert value(metrics, "voice_speculation_total", result="miss") == 1
     assert value(metrics, "voice_turns_total", origin="user", outcome="completed") == 1
     assert value(metrics, "voice_upstream_errors_total", stage="tts", code="rate_limit") == 1
+
+
+def test_a_clock_that_errs():
+    """A gap whose segments do not sum to it is counted."""
+    metrics = Metrics()
+    metrics.turn("s", turn())
+    assert value(metrics, "voice_clock_errors_total") == 0
+    metrics.turn("s", replace(turn(), gap=replace(turn().gap, residual_us=4_500)))
+    assert value(metrics, "voice_clock_errors_total") == 1
 
 
 def test_a_turn_without_a_reply():

@@ -9,9 +9,6 @@ from voiceagent.states import Leaf, Trigger
 from voiceagent.timeline import Heard, Outcome, TransitionRecord, TurnRecord, response_gap
 from voiceagent.turns import Reply, Turn
 
-CLOCK_ERROR_US = 1_000
-"""A residual above this is no rounding."""
-
 
 class Recorder:
     """Counts the transitions of one session and knows since when its leaf is what it is."""
@@ -19,7 +16,6 @@ class Recorder:
     def __init__(self, now_us: int, *, content: bool) -> None:
         self.began_us = now_us
         self.entered_us = now_us  # the present leaf
-        self.clock_errors = 0  # gaps whose segments do not sum to them
         self._seq = 0
         self._content = content
 
@@ -50,8 +46,6 @@ class Recorder:
         gap = response_gap(
             marks, rtt_us=turn.rtt_us, leading_silence_us=reply.leading_silence_us if reply is not None else 0
         )
-        if gap is not None and gap.residual_us > CLOCK_ERROR_US:
-            self.clock_errors += 1
         onsets_us = [barge_in.onset_us for barge_in in turn.barge_ins]
         texts = {"user": turn.text}
         if reply is not None:

@@ -32,6 +32,8 @@ CHAIN: tuple[tuple[str, str], ...] = (
 WORK = ("stt_tail", "llm_ttft", "clause_wait", "tts_ttfb", "model_ttfa")
 """The segments in which somebody works; in the others one waits."""
 
+CLOCK_ERROR_US = 1_000
+
 SEGMENTS = (*(name for name, _ in CHAIN), "network", "playback", "leading_silence")
 
 
@@ -48,6 +50,11 @@ class Gap:
     segments_us: dict[str, int]
     hidden_us: int
     residual_us: int
+
+    @property
+    def clock_error(self) -> bool:
+        """Whether the residual is more than rounding: a clock was mapped wrongly, or a moment told wrongly."""
+        return self.residual_us > CLOCK_ERROR_US
 
 
 def response_gap(marks: Mapping[str, int], *, rtt_us: int = 0, leading_silence_us: int = 0) -> Gap | None:

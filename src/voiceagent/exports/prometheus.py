@@ -48,6 +48,7 @@ class Metrics:
         )
         self._hold = self._histogram("voice_hold_seconds", "From the onset of sound over a reply to the hold.")
         self._false = self._counter("voice_false_barge_in", "Sounds over a reply that were judged to be nothing.")
+        self._clock_errors = self._counter("voice_clock_errors", "Gaps whose segments do not sum to them.")
         self._guesses = self._counter(
             "voice_speculation", "Replies that were prepared early, by whether they were used.", ("result",)
         )
@@ -91,6 +92,7 @@ class Metrics:
         del session
         self._turns.labels(record.origin, record.outcome).inc()
         if record.gap is not None:
+            self._clock_errors.inc(int(record.gap.clock_error))
             self._gap.labels(record.gap.basis).observe(max(0, record.gap.gap_us) / 1e6)
             for name, length_us in record.gap.segments_us.items():
                 self._segment.labels(name).inc(length_us / 1e6)
