@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --only-b
 SETUP := $(VENV)/.setup-done
 TESTS := $(VENV)/.tests-done
 MARKS ?=
+PROCESSES ?= 2
 
 .PHONY: run test setup lint bench docs clean transcripts simulate mutate
 
@@ -28,7 +29,7 @@ $(TESTS): $(SETUP)
 	@touch $@
 
 test: $(TESTS)
-	@$(BIN)/python -m pytest $(MARKS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup $(MARKS)
 
 lint: $(SETUP)
 	@$(PIP) -c constraints.txt --no-build-isolation -e '.[local,test,lint]'

@@ -62,5 +62,12 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests last: Playwright keeps a loop running in this thread, and then no other loop can."""
+    """Run the browser tests last: Playwright keeps a loop running in this thread, and then no other loop can.
+
+    With several processes a file is one's, and so are the browser and the conformance suite, each with its one server.
+    """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder in {"browser", "conformance"} else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))

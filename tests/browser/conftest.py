@@ -99,7 +99,7 @@ def find_chromium() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[object]:
     """One Chromium for the whole run."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
@@ -203,14 +203,14 @@ class ServerThread:
         assert self.failures == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server():
     """One server with the real local engines, for all tests that only talk to it."""
     with ServerThread() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def voice():
     """Text to spoken PCM, as base64, by the local synthesiser."""
     import base64
