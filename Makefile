@@ -56,7 +56,7 @@ docs: $(SETUP)
 	@$(BIN)/python -m voiceagent.reference
 
 transcripts: $(TESTS)
-	@UPDATE_TRANSCRIPTS=1 $(BIN)/python -m pytest -q tests/test_conversation.py
+	@UPDATE_TRANSCRIPTS=1 $(BIN)/python -m pytest -q tests/test_conversation.py tests/test_tuning.py tests/test_latency_docs.py
 
 clean:
 	@rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache
