@@ -125,13 +125,31 @@ async def test_capacity():
         async with s.connect() as one:
             await greet(one)
             async with s.connect() as two:
-                error, closed = await closing(two)
-            assert (error.code, closed) == ("capacity", 1013)
+                error = await greet(two)
+                assert (error.code, (await closing(two))[1]) == ("capacity", 1013)
         async with asyncio.timeout(5):
             while s.app.state.agent.sessions.running:
                 await asyncio.sleep(0.01)
         async with s.connect() as three:
             assert isinstance(await greet(three), protocol.Welcome)
+
+
+async def test_capacity_is_not_asked_of_who_is_there():
+    """Who takes a session over has its place already, on a full server too; nobody else slips in meanwhile."""
+    async with served(max_sessions=1) as s, s.connect() as one:
+        first = await greet(one)
+        async with s.connect() as two, s.connect() as three:
+            second, other = await asyncio.gather(greet(two, resume=first.resume_token, mode="realtime"), greet(three))
+            assert (second.resumed, second.mode, other.code) == (True, "realtime", "capacity")
+            assert (await closing(one))[0].code == "replaced"
+            assert s.app.state.agent.sessions.running == 1
+
+
+async def test_two_that_come_for_one_place():
+    """However many hellos wait at once, one gets it."""
+    async with served(max_sessions=1) as s, s.connect() as one, s.connect() as two:
+        answers = await asyncio.gather(greet(one), greet(two))
+        assert sorted(answer.type for answer in answers) == ["error", "welcome"]
 
 
 async def test_token():

@@ -41,6 +41,18 @@ class Sessions:
         """How many there are."""
         return self._running
 
+    def enter(self, token: str | None) -> bool:
+        """Take a place for a session; False if none is free. Who comes back to one that runs has that one's place."""
+        kept = self._kept.get(token) if token else None
+        if self.full and (kept is None or kept.session is None):
+            return False
+        self._running += 1
+        return True
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._running -= 1
+
     async def take_over(self, token: str | None) -> Kept | None:
         """Return the conversation that the token stands for; the connection that had it is replaced: newest wins."""
         kept = self._kept.pop(token, None) if token else None
@@ -57,13 +69,11 @@ class Sessions:
 
     def begin(self, session: Session, token: str) -> Kept:
         """Note a session that runs from now on."""
-        self._running += 1
         kept = self._kept[token] = Kept(session.name, session)
         return kept
 
     def end(self, kept: Kept, token: str, ending: Ending | None) -> None:
         """Note that it ended; keep it for a while if its browser may come back."""
-        self._running -= 1
         kept.session = None
         if ending is not None:
             kept.past, kept.next_turn = ending.past, ending.next_turn

@@ -109,15 +109,11 @@ class Agent:
                 text, hint = "This server is about to stop.", "Press Start again in a moment."
                 await self._reject(websocket, Refusal(protocol.Close.BUSY, "draining", text, hint))
                 return
-            if self.sessions.full:
-                text, hint = "All places are taken at the moment.", "Try again in a minute."
-                await self._reject(websocket, Refusal(protocol.Close.BUSY, "capacity", text, hint))
-                return
             greeting = await hello(websocket, self.settings, self.token)
             if isinstance(greeting, Refusal):
                 await self._reject(websocket, greeting)
                 return
-            await self._serve(websocket, greeting)
+            await self._admit(websocket, greeting)
         except Gone:
             return
 
@@ -125,12 +121,22 @@ class Agent:
         self.rejected[refusal.code] += 1
         await refuse(websocket, refusal)
 
-    async def _serve(self, websocket: WebSocket, greeting: protocol.Hello) -> None:
+    async def _admit(self, websocket: WebSocket, greeting: protocol.Hello) -> None:
         failure = await self.backends.ready()
         if failure:
             hint = "The server's log and `voiceagent doctor` say more."
             await self._reject(websocket, Refusal(protocol.Close.INTERNAL, "backend", failure, hint))
             return
+        if not self.sessions.enter(greeting.resume):
+            text, hint = "All places are taken at the moment.", "Try again in a minute."
+            await self._reject(websocket, Refusal(protocol.Close.BUSY, "capacity", text, hint))
+            return
+        try:
+            await self._serve(websocket, greeting)
+        finally:
+            self.sessions.leave()
+
+    async def _serve(self, websocket: WebSocket, greeting: protocol.Hello) -> None:
         former = await self.sessions.take_over(greeting.resume)
         name = former.name if former is not None else secrets.token_hex(6)
         past = former.past if former is not None else ()
