@@ -155,11 +155,15 @@ async def test_what_the_doctor_says():
         here = f"127.0.0.1:{twin.port} answers with a key"
         assert (found["Speech to text"].result, found["Speech to text"].detail) == ("ok", f"{here}, over Realtime")
         assert found["The language model"].detail == f"127.0.0.1:{plain.port} answers with a key, over HTTP"
-        for model, result in (("gpt-live-transcribe", "bad"), ("gpt-transcribe", "note")):
+        for model, result, fix in (
+            ("gpt-live-transcribe", "bad", "set stt_model to one that takes files, such as gpt-transcribe"),
+            ("gpt-transcribe", "note", "set stt_api to file"),
+        ):
             settings = openai_settings(plain.base_url, stt_model=model)
             found = {line.what: line for line in await doctor._backends(settings)}
             assert (found["Speech to text"].result, found["Text to speech"].result) == (result, "ok")
             assert "has no Realtime WebSocket at this address (200)" in found["Speech to text"].detail
+            assert found["Speech to text"].fix == fix
 
 
 def test_what_the_doctor_says_of_models():

@@ -19,7 +19,7 @@ from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import Verdict, verdict
 from voiceagent.stages.explaining import explain, retry_after_s
 from voiceagent.stages.ports import StageError
-from voiceagent.stages.probing import probe
+from voiceagent.stages.probing import probe, probe_realtime
 from voiceagent.stages.realtime import realtime_session, session_error
 
 CANARY = "sk-canary"
@@ -254,6 +254,24 @@ def test_handshakes(answer, sentence, code):
         assert failure.code == code
 
     run()
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "hint"),
+    [
+        ("stt", {"stt_model": "gpt-live-transcribe"}, ", or set stt_model to one that takes files"),
+        ("stt", {"stt_model": "gpt-transcribe"}, ""),
+        ("tts", {}, ", or set tts_api to speech and tts_model to a model of its own"),
+        ("realtime", {}, ""),
+    ],
+)
+async def test_what_to_set_where_there_is_no_realtime(stage, model, hint):
+    """Where another way of asking the same server would do, its setting is named."""
+    async with Recorder(error(404)) as server:
+        clients = Clients(openai_settings(server.base_url, **model))
+        failure = await probe_realtime(clients, stage)
+        await clients.aclose()
+    assert failure.message.endswith(f" has no Realtime WebSocket at this address (404): check the base URL{hint}.")
 
 
 def test_an_answer_that_is_no_http():

@@ -170,9 +170,14 @@ def _backend(clients: Clients, stage: Stage, probed: Probe | None, session: Stag
     key = "with a key" if endpoint.has_key else "without a key"
     told = f"{endpoint.host} answers {key}" + ("" if probed.models is not None else ", but lists no models")
     if session is not None:
-        files = stage == "stt" and settings.stt_api == "auto" and capabilities(settings.stt_model, "stt").http
-        result: Literal["note", "bad"] = "note" if files else "bad"
-        fix = "set stt_api to file" if stage == "stt" else f"check the base URL and the model of {stage}"
+        takes_files = stage == "stt" and capabilities(settings.stt_model, "stt").http
+        result: Literal["note", "bad"] = "note" if takes_files and settings.stt_api == "auto" else "bad"
+        fix = {
+            "stt": "set stt_api to file"
+            if takes_files
+            else "set stt_model to one that takes files, such as gpt-transcribe",
+            "tts": "check the base URL and the model of tts, or set tts_api to speech",
+        }.get(stage, f"check the base URL and the model of {stage}")
         return Finding(NAMES[stage], result, f"{told}; no Realtime: {session.message}", fix)
     over = "over Realtime" if _in_a_session(settings, stage) else "over HTTP"
     return Finding(NAMES[stage], "ok" if probed.models is not None else "note", f"{told}, {over}")

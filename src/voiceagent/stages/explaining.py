@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from voiceagent.events import Stage
+from voiceagent.models import capabilities
 from voiceagent.stages.codes import CODES, Verdict, code_of, verdict
 from voiceagent.stages.ports import StageError
 
@@ -120,13 +121,22 @@ def _refused(stage: Stage, who: str, model: str, error: BaseException) -> StageE
         return _unreadable(stage, who)
     code, param = _told_in(response.body) if in_handshake else _told_by(error)
     if in_handshake and status in NO_WEBSOCKET and code not in NO_MODEL:
-        sentence = f"{who} has no Realtime WebSocket at this address ({status}): check the base URL."
+        sentence = (
+            f"{who} has no Realtime WebSocket at this address ({status}): check the base URL{_other_way(stage, model)}."
+        )
         return StageError(stage, f"http_{status}", sentence, retryable=False)
     if in_handshake and status in {401, 403}:
         code = ""
     if code in NO_MODEL or (status in {400, 404, 422} and param == "model" and code != "missing_required_parameter"):
         return unknown_model(stage, _host(who), model, code or "model_not_found", status)
     return _refusal(stage, who, status, code, headers)
+
+
+def _other_way(stage: Stage, model: str) -> str:
+    """What else to set where a server without Realtime is the right one."""
+    if stage == "stt" and model and not capabilities(model, "stt").http:
+        return ", or set stt_model to one that takes files"
+    return ", or set tts_api to speech and tts_model to a model of its own" if stage == "tts" else ""
 
 
 def _refusal(stage: Stage, who: str, status: int, code: str, headers: Mapping[str, str]) -> StageError:
