@@ -1,8 +1,12 @@
-"""After each test nothing of it is left: no thread, no socket, no process (tasks are counted by `tests.virtual`)."""
+"""After each test nothing of it is left: no thread, no socket, no process (tasks are counted by `tests.virtual`).
 
+And no asynchronous generator of ours was left to the garbage collector, which closes a request when it likes.
+"""
+
+import asyncio
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 
 PROC = Path("/proc/self")
 JOIN_TIMEOUT_S = 2.0
+OURS = Path(__file__).parents[1] / "src" / "voiceagent"
 
 
 def sockets() -> set[str]:
@@ -59,6 +64,23 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()
         left = remains(before)
     assert not any(left), f"threads, sockets, processes that are left: {left}"
+
+
+@pytest.fixture(autouse=True)
+def generators_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Collect the generators of the agent that a loop had to close, as nobody else did."""
+    forgotten: list[str] = []
+    close = asyncio.BaseEventLoop._asyncgen_finalizer_hook  # there is no other way to see them
+
+    def note(loop: asyncio.BaseEventLoop, generator: AsyncGenerator[Any, None]) -> None:
+        code = generator.ag_code
+        if Path(code.co_filename).is_relative_to(OURS):
+            forgotten.append(code.co_qualname)
+        close(loop, generator)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "_asyncgen_finalizer_hook", note)
+    yield
+    assert not forgotten, f"generators that nobody closed: {forgotten}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """One attempt at a reply: what is told of its phrases and their words."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +11,7 @@ from voiceagent.events import ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
 from voiceagent.reply import ReplyAttempt
-from voiceagent.stages.ports import StageError, Stages
+from voiceagent.stages.ports import Delta, StageError, Stages
 from voiceagent.twin.scripted import tone
 
 QUIET, LOUD = bytes(4_800), tone(2_400)  # 100 ms
@@ -104,3 +105,34 @@ async def test_an_answer_without_a_word():
     attempt.promote()
     await attempt.run([], " ")
     assert facts == [ReplyDone(1, 0, {}, "llm", "The language model at host:80")]
+
+
+class Talker:
+    """A model that says more than anybody takes, and tells when its request was closed."""
+
+    closed = False
+
+    @asynccontextmanager
+    async def reply(self, messages, tools):
+        try:
+            yield self._deltas()
+        finally:
+            await asyncio.sleep(0)  # as a socket does
+            self.closed = True
+
+    async def _deltas(self):
+        while True:
+            yield Delta("Here is one more sentence. ")
+
+
+@virtual_time
+async def test_nothing_is_left_to_the_garbage_collector():
+    """A writer that is ahead of the speech, and is cancelled then, has closed its request when it has ended."""
+    talker = Talker()
+    stages = Stages(stt=None, llm=talker, tts=Voice([LOUD]), warm=None)
+    attempt = ReplyAttempt(Work(1), stages, Bin(), post=lambda _: None, now_us=lambda: 0, timeouts=Timeouts(9, 9))
+    task = asyncio.create_task(attempt.run([], ""))  # it is not promoted: only its first phrase becomes speech
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait({task})
+    assert talker.closed

@@ -5,7 +5,7 @@ scope: cancelling it closes its requests at once. It raises nothing but its own 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,10 +120,11 @@ class ReplyAttempt(Making):
                     await self._phrases.put(phrase)
             else:
                 self._mark("llm_request")
-                async for text in self._tokens(list(messages)):
-                    for phrase in cutter.feed(text):
-                        self._mark("first_clause")
-                        await self._phrases.put(phrase)
+                async with aclosing(self._tokens(list(messages))) as texts:
+                    async for text in texts:
+                        for phrase in cutter.feed(text):
+                            self._mark("first_clause")
+                            await self._phrases.put(phrase)
             for phrase in cutter.flush():
                 self._mark("first_clause")
                 await self._phrases.put(phrase)
@@ -131,20 +132,21 @@ class ReplyAttempt(Making):
             await self._phrases.put(failure)  # in its place: what was made before is still played
         await self._phrases.put(None)
 
-    async def _tokens(self, messages: list[Mapping[str, Any]]) -> AsyncIterator[str]:
+    async def _tokens(self, messages: list[Mapping[str, Any]]) -> AsyncGenerator[str]:
         """The words of the answer; functions that the model asks for are called in between."""
         schemas = [tool.schema for tool in self._tools.values()]
         for round_ in range(MAX_TOOL_ROUNDS + 1):
             calls: tuple[ToolCall, ...] = ()
-            async for delta in self._deltas(messages, schemas if round_ < MAX_TOOL_ROUNDS else []):
-                calls += delta.calls
-                self.work.count(delta.usage)
-                if delta.acquired is not None:
-                    self._connected("llm", delta.acquired)
-                if delta.text:
-                    self.work.tokens += 1
-                    self._mark("llm_first_token")
-                    yield delta.text
+            async with aclosing(self._deltas(messages, schemas if round_ < MAX_TOOL_ROUNDS else [])) as deltas:
+                async for delta in deltas:
+                    calls += delta.calls
+                    self.work.count(delta.usage)
+                    if delta.acquired is not None:
+                        self._connected("llm", delta.acquired)
+                    if delta.text:
+                        self.work.tokens += 1
+                        self._mark("llm_first_token")
+                        yield delta.text
             if not calls:
                 return
             self.work.finish = "tool_calls"
@@ -165,7 +167,7 @@ class ReplyAttempt(Making):
 
     async def _deltas(
         self, messages: Sequence[Mapping[str, Any]], schemas: Sequence[Mapping[str, Any]]
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta]:
         """One request's deltas; while nothing has come, another try is as good as the first."""
         for attempt in range(1, MAX_TRIES + 1):
             begun = False

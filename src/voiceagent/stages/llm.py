@@ -5,7 +5,7 @@ token and a third of one at each, in the only place where somebody waits for the
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from voiceagent.settings import Settings
@@ -51,19 +51,20 @@ class ChatModel:
         calls: dict[int, dict[str, str]] = {}
         came, ended = acquired(stream.response), False  # until it is told
         try:
-            async for chunk in stream:
-                for choice in chunk.get("choices") or ():
-                    delta = choice.get("delta") or {}
-                    _collect(calls, delta.get("tool_calls") or ())
-                    if text := delta.get("content") or delta.get("refusal"):
-                        yield Delta(text, acquired=came)
-                        came = None
-                    ended = ended or bool(choice.get("finish_reason"))
-                    if cut := CUT.get(choice.get("finish_reason") or ""):
-                        yield Delta(usage={cut: 1})
-                if chunk.get("usage"):
-                    ended = True
-                    yield Delta(usage=_usage(chunk["usage"]))
+            async with aclosing(aiter(stream)) as chunks:
+                async for chunk in chunks:
+                    for choice in chunk.get("choices") or ():
+                        delta = choice.get("delta") or {}
+                        _collect(calls, delta.get("tool_calls") or ())
+                        if text := delta.get("content") or delta.get("refusal"):
+                            yield Delta(text, acquired=came)
+                            came = None
+                        ended = ended or bool(choice.get("finish_reason"))
+                        if cut := CUT.get(choice.get("finish_reason") or ""):
+                            yield Delta(usage={cut: 1})
+                    if chunk.get("usage"):
+                        ended = True
+                        yield Delta(usage=_usage(chunk["usage"]))
         except Exception as error:
             raise self._clients.explain("llm", error) from error
         if not ended:

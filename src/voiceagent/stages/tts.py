@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from voiceagent.heard import RATE_HZ, WordMark
@@ -52,14 +52,15 @@ class SpeechModel:
         """The parts, with the connection before the first. Raises `StageError`, also where words make no sound."""
         came, sounds = acquired(response.http_response), False
         try:
-            async for part in parts:
-                if not part:  # no bytes
-                    continue
-                if came is not None:
-                    yield came
-                    came = None
-                sounds = sounds or isinstance(part, bytes)
-                yield part
+            async with aclosing(parts):  # type: ignore[type-var]
+                async for part in parts:
+                    if not part:  # no bytes
+                        continue
+                    if came is not None:
+                        yield came
+                        came = None
+                    sounds = sounds or isinstance(part, bytes)
+                    yield part
         except Exception as error:
             raise self._clients.explain("tts", error) from error
         if has_words and not sounds:
@@ -67,11 +68,12 @@ class SpeechModel:
 
     async def _events(self, response: Any) -> AsyncIterator[SpeechPart]:
         rest = b""
-        async for chunk in response.iter_bytes():  # faster to the first audio than the library's lines
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                for part in self._parts(line):
-                    yield part
+        async with aclosing(response.iter_bytes()) as chunks:  # faster to the first audio than the library's lines
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    for part in self._parts(line):
+                        yield part
 
     def _parts(self, line: bytes) -> list[SpeechPart]:
         """What a line of the event stream brings; nothing if it is not known here."""
