@@ -287,6 +287,8 @@ def test_a_session_that_is_refused():
     """An error event before the session is confirmed names the model if that is what is wrong."""
     failure = session_error("stt", "h", {"code": "invalid_model", "message": CANARY}, "no-such")
     assert failure.message == 'Speech to text at h does not know the model "no-such".'
+    of_model = {"code": "invalid_value", "message": CANARY, "param": "session.audio.input.transcription.model"}
+    assert session_error("stt", "h", of_model, "m").message == 'Speech to text at h does not know the model "m".'
     failure = session_error("stt", "h", {"code": "invalid_value", "message": CANARY}, "m")
     assert (failure.message, failure.retryable) == ("Speech to text at h refused the session (invalid_value).", False)
 

@@ -137,9 +137,9 @@ def audio_in(events):
 
 
 @asynccontextmanager
-async def serving(engines, api_key=None):
+async def serving(engines, api_key=None, **twin):
     """A twin and a client of the SDK."""
-    async with TwinServer(create_twin(engines, api_key)) as server:
+    async with TwinServer(create_twin(engines, api_key, **twin)) as server:
         http = openai.DefaultAsyncHttpx2Client(trust_env=False)
         key = api_key or "any"
         async with openai.AsyncOpenAI(api_key=key, base_url=server.base_url, max_retries=0, http_client=http) as client:

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -65,6 +66,40 @@ async def test_an_ephemeral_key_opens_its_session():
             other = client.with_options(api_key="ek_wrong")
             await other.realtime.connect(model=MODEL, websocket_connection_options=OPTIONS).enter()
         assert refused.value.response.status_code == 401
+
+
+@virtual_time
+async def test_names_in_sessions_of_a_strict_twin():
+    """A strict twin refuses names that are none, and models of another kind, in updates, queries and keys too."""
+    where = "session.audio.input.transcription.model"
+
+    def session(kind, transcriber, **more):
+        return {"type": kind, "audio": {"input": {"transcription": {"model": transcriber}}}, **more}
+
+    async with serving(ScriptedEngines(Script()), strict_models=True) as client:
+        for kind, opened in (
+            ("transcription", {"extra_query": {"intent": "transcription"}}), ("realtime", {"model": MODEL}),
+        ):  # fmt: skip
+            async with client.realtime.connect(**opened, websocket_connection_options=OPTIONS) as connection:
+                answers = []
+                for name in ("gpt-none", "gpt-6-luna", "gpt-live-transcribe"):
+                    await connection.send({"type": "session.update", "session": session(kind, name)})
+                    while (event := json.loads(await connection.recv_bytes()))["type"].endswith("created"):
+                        pass
+                    answers.append(event["error"] if event["type"] == "error" else event["session"])
+            assert [answer.get("code") for answer in answers] == ["model_not_found", "invalid_model", None]
+            assert [answer.get("param") for answer in answers] == [where, where, None]
+        with pytest.raises(InvalidStatus) as refused:
+            query = {"intent": "transcription", "model": "gpt-none"}
+            await client.realtime.connect(extra_query=query, websocket_connection_options=OPTIONS).enter()
+        assert refused.value.response.status_code == 404
+        for made, param in (
+            (session("transcription", "gpt-none"), where), (session("realtime", "gpt-none"), where),
+            ({"type": "realtime", "model": "gpt-none"}, "session.model"),
+        ):  # fmt: skip
+            with pytest.raises(openai.BadRequestError) as bad:
+                await client.realtime.client_secrets.create(session=made)
+            assert (bad.value.code, bad.value.param) == ("model_not_found", param)
 
 
 @virtual_time

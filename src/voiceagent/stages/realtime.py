@@ -103,7 +103,8 @@ async def _connect(clients: Clients, stage: Stage, query: Mapping[str, str]) -> 
 def session_error(stage: Stage, host: str, error: Mapping[str, Any], model: str = "") -> StageError:
     """Return what an ``error`` event says of the session as a whole, which asked for `model`."""
     code = code_of(error.get("code"), error.get("type"), otherwise="error")
-    if code in NO_MODEL:
+    of_model = verdict(code) is Verdict.FATAL and str(error.get("param") or "").endswith("model")
+    if code in NO_MODEL or of_model:
         return unknown_model(stage, host, model, code)
     if code == "session_expired":
         sentence = f"The session of {NAMES[stage].lower()} at {host} has reached its length; a new one is opened."

@@ -13,8 +13,9 @@ from starlette.websockets import WebSocket
 
 from voiceagent.twin.caching import PromptCache
 from voiceagent.twin.catalogue import Catalogue
+from voiceagent.twin.catalogue import Kind as ModelKind
 from voiceagent.twin.chat import Chat
-from voiceagent.twin.configs import Rejected
+from voiceagent.twin.configs import Kind, Rejected
 from voiceagent.twin.errors import error_response, identifier
 from voiceagent.twin.http import BadRequest, ClientGone, json_body, object_of
 from voiceagent.twin.ports import EngineError, Engines
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from voiceagent.twin.faults import FaultPlan
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_KINDS: dict[Kind, tuple[ModelKind, ...]] = {"realtime": ("realtime",), "transcription": ("stt", "live stt")}
 
 
 class Twin:
@@ -88,7 +90,7 @@ class Twin:
             await websocket.send_denial_response(refusal)
             return
         await websocket.accept("realtime" if "realtime" in protocols else None)
-        await serve(websocket, self._engines, secret)
+        await serve(websocket, self._engines, secret, self._admits)
 
     def _not_here(self, websocket: WebSocket, secret: dict[str, Any]) -> JSONResponse | None:
         """The refusal of a session that other services are for, or of a model that a strict twin has not."""
@@ -97,12 +99,19 @@ class Twin:
         if not (self.converses or (transcribes and "stt" in self.services)):
             return error_response(404, "This server has no such sessions.", code="unknown_url")
         model = secret.get("model") or query.get("model")
-        if model and not transcribes:
+        if model:
             try:
-                self.catalogue.check(model, "realtime")
+                self.catalogue.check(model, *_KINDS["transcription" if transcribes else "realtime"])
             except BadRequest as error:
                 return error_response(error.status, str(error), code=error.code, param=error.param)
         return None
+
+    def _admits(self, kind: Kind, name: str) -> None:
+        where = {"realtime": "session.model", "transcription": "session.audio.input.transcription.model"}
+        try:
+            self.catalogue.check(name, *_KINDS[kind])
+        except BadRequest as error:
+            raise Rejected(str(error), code=error.code, param=where[kind]) from None
 
     async def secret(self, request: Request) -> Response:
         """Serve ``POST /v1/realtime/client_secrets``."""
@@ -112,7 +121,7 @@ class Twin:
             text = "This server has transcription sessions only."
             raise BadRequest(text, "session.type", "invalid_value")
         try:
-            made = client_secret(body)
+            made = client_secret(body, self._admits)
         except Rejected as error:
             raise BadRequest(str(error), error.param, error.code) from None
         return JSONResponse(made, headers={"x-request-id": identifier("req")})

@@ -51,14 +51,14 @@ class Catalogue:
             raise unknown_model(name)
         return _entry(name)
 
-    def check(self, name: object, kind: Kind) -> str:
+    def check(self, name: object, *kinds: Kind) -> str:
         """Return the `model` of a request. Raises `BadRequest` if there is none, or a strict twin has none such."""
         if not isinstance(name, str) or not name:
             raise BadRequest("you must provide a model parameter", "model")
         if self._strict:
             if name not in MODELS:
                 raise unknown_model(name)
-            if MODELS[name][0] != kind:
+            if MODELS[name][0] not in kinds:
                 raise BadRequest(f"The model '{name}' is not supported by this endpoint.", "model", "invalid_model")
         return name
 

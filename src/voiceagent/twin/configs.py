@@ -1,7 +1,7 @@
 """What a Realtime session is set to: the service's defaults, sparse updates, and what an update may not say."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from voiceagent.twin.telephony import LAWS
@@ -14,6 +14,8 @@ EAGERNESS = ("low", "medium", "high", "auto")
 MAX_TOKENS = 4096
 
 Kind = Literal["transcription", "realtime"]
+Admits = Callable[[Kind, str], None]
+"""Takes what a model is for and its name. Raises `Rejected` for one that there is not."""
 
 
 class Rejected(Exception):  # noqa: N818 - an answer
@@ -28,8 +30,9 @@ class Rejected(Exception):  # noqa: N818 - an answer
 class SessionConfig:
     """One session's settings. `model`: of the conversation, or of the transcription."""
 
-    def __init__(self, kind: Kind, model: str | None = None) -> None:
+    def __init__(self, kind: Kind, model: str | None = None, admits: Admits = lambda *_: None) -> None:
         self.kind = kind
+        self._admits = admits
         self._values = _transcription(model) if kind == "transcription" else _conversation(model)
 
     def update(self, session: Mapping[str, Any], *, voice_locked: bool = False) -> None:
@@ -50,7 +53,15 @@ class SessionConfig:
         _check_input(merged)
         if self.kind == "realtime":
             _check_conversation(self._values, merged, voice_locked=voice_locked)
+        self._check_models(merged)
         self._values = merged
+
+    def _check_models(self, merged: Mapping[str, Any]) -> None:
+        transcriber = (merged["audio"]["input"].get("transcription") or {}).get("model")
+        named: tuple[tuple[Kind, Any], ...] = (("realtime", merged.get("model")), ("transcription", transcriber))
+        for kind, name in named:
+            if isinstance(name, str) and name:
+                self._admits(kind, name)
 
     def shape(self) -> dict[str, Any]:
         """Return all of it as the wire shows it, without id and expiry."""

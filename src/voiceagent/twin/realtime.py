@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from voiceagent.twin.configs import Kind, Rejected, SessionConfig
+from voiceagent.twin.configs import Admits, Kind, Rejected, SessionConfig
 from voiceagent.twin.errors import error_body, identifier
 from voiceagent.twin.items import Conversation, audio_of, parsed
 from voiceagent.twin.ports import Engines
@@ -22,7 +22,9 @@ __all__ = ["GOES_ON_S", "SESSION_S", "RealtimeSession", "serve"]
 SESSION_S = 3600.0
 
 
-async def serve(websocket: WebSocket, engines: Engines, secret: Mapping[str, Any] | None = None) -> None:
+async def serve(
+    websocket: WebSocket, engines: Engines, secret: Mapping[str, Any] | None = None, admits: Admits = lambda *_: None
+) -> None:
     """Serve an accepted WebSocket. `secret`: the session settings that its ephemeral key was made for."""
     query, secret = websocket.query_params, secret or {}
     transcribes = query.get("intent") == "transcription" or secret.get("type") == "transcription"
@@ -34,7 +36,7 @@ async def serve(websocket: WebSocket, engines: Engines, secret: Mapping[str, Any
     elif kind == "realtime" and not model:
         await _refuse(websocket, "You must provide a model parameter.", "missing_model")
     else:
-        config = SessionConfig(kind, model)
+        config = SessionConfig(kind, model, admits)
         if secret.get("type") == kind:
             with suppress(Rejected):  # it was checked when the key was made
                 config.update(secret)

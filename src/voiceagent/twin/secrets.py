@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from voiceagent.twin.configs import Rejected, SessionConfig
+from voiceagent.twin.configs import Admits, Rejected, SessionConfig
 from voiceagent.twin.errors import identifier
 
 USUAL_S, LEAST_S, MOST_S = 600, 10, 7200
@@ -14,7 +14,7 @@ MAX_SECRETS = 1_000
 _issued: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()  # the oldest first: when it ends, the session
 
 
-def client_secret(body: Mapping[str, Any]) -> dict[str, Any]:
+def client_secret(body: Mapping[str, Any], admits: Admits = lambda *_: None) -> dict[str, Any]:
     """Return the answer to ``POST /v1/realtime/client_secrets``: ``value`` (``ek_…``), ``expires_at``, ``session``.
 
     Raises `Rejected` with the parameter that is wrong.
@@ -31,7 +31,7 @@ def client_secret(body: Mapping[str, Any]) -> dict[str, Any]:
     session = {"type": "realtime"} if session is None else session
     if not isinstance(session, dict) or session.get("type") not in ("realtime", "transcription"):
         raise Rejected("Invalid 'session.type': expected 'realtime' or 'transcription'.", param="session.type")
-    config = SessionConfig(session["type"])
+    config = SessionConfig(session["type"], admits=admits)
     config.update(session)
     expires_at = int(time.time()) + seconds
     value = f"ek_{secrets.token_hex(16)}"
