@@ -166,6 +166,17 @@ async def test_what_the_doctor_says():
             assert found["Speech to text"].fix == fix
 
 
+@virtual_time
+async def test_what_the_doctor_says_of_a_model_that_a_session_has_not():
+    """Files are no way round it: it is bad, and the model is to be looked at."""
+    async with TwinServer(create_twin(ScriptedEngines(Script()), strict_models=True)) as twin:
+        settings = openai_settings(twin.base_url, stt_model="whisper-3")
+        (line,) = [line for line in await doctor._backends(settings) if line.what == "Speech to text"]
+        said = f'Speech to text at 127.0.0.1:{twin.port} does not know the model "whisper-3".'
+        assert line.detail.endswith(f"no Realtime: {said}")
+        assert (line.result, line.fix) == ("bad", "check the base URL and the model of stt")
+
+
 def test_what_the_doctor_says_of_models():
     """Models that are not known are notes; Azure without a key is one too."""
     settings = openai_settings("http://h/v1", llm_model="llama")

@@ -17,6 +17,7 @@ from voiceagent.stages.endpoints import over_http, used
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.probing import Probe, probe_all, probe_realtime
 from voiceagent.stages.transcription import notes
+from voiceagent.stages.ways import NO_REALTIME
 
 DEADLINE_S = 3.0
 PACKAGES = (
@@ -170,14 +171,18 @@ def _backend(clients: Clients, stage: Stage, probed: Probe | None, session: Stag
     key = "with a key" if endpoint.has_key else "without a key"
     told = f"{endpoint.host} answers {key}" + ("" if probed.models is not None else ", but lists no models")
     if session is not None:
-        takes_files = stage == "stt" and capabilities(settings.stt_model, "stt").http
+        other_way = session.code in NO_REALTIME
+        takes_files = stage == "stt" and other_way and capabilities(settings.stt_model, "stt").http
         result: Literal["note", "bad"] = "note" if takes_files and settings.stt_api == "auto" else "bad"
-        fix = {
-            "stt": "set stt_api to file"
-            if takes_files
-            else "set stt_model to one that takes files, such as gpt-transcribe",
-            "tts": "check the base URL and the model of tts, or set tts_api to speech",
-        }.get(stage, f"check the base URL and the model of {stage}")
+        fix = f"check the base URL and the model of {stage}"
+        if stage == "stt" and other_way:
+            fix = (
+                "set stt_api to file"
+                if takes_files
+                else "set stt_model to one that takes files, such as gpt-transcribe"
+            )
+        elif stage == "tts" and other_way:
+            fix += ", or set tts_api to speech"
         return Finding(NAMES[stage], result, f"{told}; no Realtime: {session.message}", fix)
     over = "over Realtime" if _in_a_session(settings, stage) else "over HTTP"
     return Finding(NAMES[stage], "ok" if probed.models is not None else "note", f"{told}, {over}")
