@@ -150,16 +150,22 @@ async def test_what_the_doctor_says():
     """Each stage with its way; a server without Realtime is bad for what needs it, and a note where files do as well."""
     engines = ScriptedEngines(Script())
     async with TwinServer(create_twin(engines)) as twin, Recorder(Answer(MODELS)) as plain:
-        settings = openai_settings(twin.base_url, llm_base_url=plain.base_url, stt_model="gpt-live-transcribe")
+        live = {"stt_model": "gpt-live-transcribe"}
+        settings = openai_settings(twin.base_url, llm_base_url=plain.base_url, llm_model="m", **live)
         found = {line.what: line for line in await doctor._backends(settings)}
         here = f"127.0.0.1:{twin.port} answers with a key"
         assert (found["Speech to text"].result, found["Speech to text"].detail) == ("ok", f"{here}, over Realtime")
-        assert found["The language model"].detail == f"127.0.0.1:{plain.port} answers with a key, over HTTP"
+        there = f"127.0.0.1:{plain.port} answers with a key, over HTTP"
+        assert (found["The language model"].result, found["The language model"].detail) == ("ok", there)
+        settings = openai_settings(twin.base_url, llm_base_url=plain.base_url, llm_model="other", **live)
+        found = {line.what: line for line in await doctor._backends(settings)}
+        line = found["The language model"]
+        assert (line.result, line.detail) == ("note", f"{there}; it does not list other")
         for model, result, fix in (
             ("gpt-live-transcribe", "bad", "set stt_model to one that takes files, such as gpt-transcribe"),
             ("gpt-transcribe", "note", "set stt_api to file"),
         ):
-            settings = openai_settings(plain.base_url, stt_model=model)
+            settings = openai_settings(plain.base_url, stt_model=model, tts_model="m")
             found = {line.what: line for line in await doctor._backends(settings)}
             assert (found["Speech to text"].result, found["Text to speech"].result) == (result, "ok")
             assert "has no Realtime WebSocket at this address (200)" in found["Speech to text"].detail

@@ -184,5 +184,8 @@ def _backend(clients: Clients, stage: Stage, probed: Probe | None, session: Stag
         elif stage == "tts" and other_way:
             fix += ", or set tts_api to speech"
         return Finding(NAMES[stage], result, f"{told}; no Realtime: {session.message}", fix)
-    over = "over Realtime" if _in_a_session(settings, stage) else "over HTTP"
-    return Finding(NAMES[stage], "ok" if probed.models is not None else "note", f"{told}, {over}")
+    told += ", over Realtime" if _in_a_session(settings, stage) else ", over HTTP"
+    model = clients.model(stage)
+    if probed.models and model not in probed.models and endpoint.azure_version is None:
+        return Finding(NAMES[stage], "note", f"{told}; it does not list {model}", f"see that {stage}_model is right")
+    return Finding(NAMES[stage], "ok" if probed.models is not None else "note", told)
