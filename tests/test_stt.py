@@ -128,7 +128,7 @@ async def test_nothing_to_commit(rig):
 
 @on_rig()
 async def test_errors_that_are_not_the_sessions(rig):
-    """A refused append, or what nobody asked about, ends nothing; a refused commit ends its item."""
+    """What nobody asked about ends nothing; a refused commit ends its item."""
     await rig.say(1)
     await rig.hear(refusal("invalid_value"), refusal("unknown_parameter", "other"), refusal("rate_limit_exceeded"))
     await rig.hear(

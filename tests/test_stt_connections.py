@@ -7,7 +7,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
 from tests.fake_session import Lost, settle, taken, words
-from tests.stt_rig import FRAME, on_rig
+from tests.stt_rig import FRAME, on_rig, refusal
 from tests.test_stages import finals, say, stages
 from tests.virtual import virtual_time
 from voiceagent.events import SttFailed
@@ -181,6 +181,33 @@ async def test_a_drop_under_an_item(rig):
     await rig.hear(taken("p"), taken("q", "p"), taken("r", "q"))
     await rig.hear(words("q", "two"), words("r", "three"), words("p", "one"))
     assert rig.finals == [(2, "two"), (3, "three"), (1, "one")]
+
+
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "invalid_value", None])
+def test_an_append_that_is_refused(code, monkeypatch):
+    """The server's buffer lacks a piece of it: another session gets the item from its beginning."""
+
+    @on_rig()
+    async def run(rig):
+        await rig.say(1)
+        await rig.hear(refusal(code, rig.line.sent[0]["event_id"]))
+        await rig.wait(0.2)
+        assert (len(rig.lines), rig.line.committed) == (2, {1: FRAME * 10})
+        await rig.hear(taken("a"), words("a", "one"), refusal(code, rig.line.sent[0]["event_id"]))
+        assert (rig.finals, rig.failures, len(rig.lines)) == ([(1, "one")], [(0, "append_refused")], 2)
+
+    run(monkeypatch)
+
+
+@on_rig()
+async def test_appends_that_every_session_refuses(rig):
+    """After three sessions the item has failed, in one sentence with the server's code."""
+    await rig.say(1)
+    for _ in range(3):
+        await rig.hear(refusal("rate_limit_exceeded", "append_1"))
+        await rig.wait(0.5)
+    assert rig.failures == [(0, "append_refused"), (1, "append_refused")]
+    assert rig.facts[1].message == "Speech to text at twin did not take all that was said (rate_limit_exceeded)."
 
 
 @on_rig()

@@ -48,6 +48,38 @@ async def test_lost_connection(rig):
 
 
 @on_rig()
+async def test_an_append_that_is_refused(rig):
+    """The conversation lacks a piece of what was said: the next one hears it from its beginning."""
+    rig.voice.open(1)
+    rig.voice.append(tone(4_800))
+    await settle()
+    rig.server.say({"type": "error", "error": {"code": "invalid_value", "event_id": "append_1"}})
+    await asyncio.sleep(0.2)
+    rig.voice.append(tone(2_400))
+    rig.voice.commit(1)
+    asking = asyncio.create_task(rig.answer(1, PAST))
+    await settle()
+    assert (rig.server.opened, rig.server.audio) == (2, tone(4_800) + tone(2_400))
+    rig.server.say(taken("i1"), created(1), done(), words("i1", "hello"))
+    await asking
+    await settle()
+    sentence = "The voice model at twin did not take all that was said (invalid_value)."
+    assert rig.facts == [SttFailed(0, "append_refused", sentence), FinalTranscript(1, "hello")]
+
+
+@on_rig()
+async def test_an_append_that_the_account_does_not_pay(rig):
+    """No other session would do better: it is the end, and said once."""
+    rig.voice.open(1)
+    rig.voice.append(tone(4_800))
+    await settle()
+    rig.server.say({"type": "error", "error": {"code": "insufficient_quota", "event_id": "append_1"}})
+    await asyncio.sleep(60)
+    sentence = "The voice model at twin refused the session (insufficient_quota)."
+    assert (rig.server.opened, rig.facts) == (1, [SttFailed(0, "insufficient_quota", sentence)])
+
+
+@on_rig()
 async def test_words_that_never_come(rig):
     """An answered item whose words were not there yet when the connection was lost has those that came."""
     rig.voice.open(1)

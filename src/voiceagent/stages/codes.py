@@ -30,6 +30,7 @@ REASONS: dict[Verdict, dict[str, str]] = {
         "connection": "our own: the host was not reached, or not for long enough",
         "broken_off": "our own: the connection was lost",
         "conversation_already_has_active_response": "the answer before it is not over yet",
+        "append_refused": "our own: a new session gets what was said from its beginning",
         "input_audio_buffer_full": "a new session begins with an empty buffer",
     },
     Verdict.FATAL: {

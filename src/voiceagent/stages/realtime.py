@@ -4,6 +4,7 @@ What the session is for is its user's affair: transcription (`stt`), reading alo
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 from voiceagent.events import Stage
 from voiceagent.stages.clients import NAMES, Clients
-from voiceagent.stages.codes import Verdict, code_of, verdict
+from voiceagent.stages.codes import ACCOUNT, Verdict, code_of, verdict
 from voiceagent.stages.explaining import NO_MODEL, unknown_model
 from voiceagent.stages.ports import StageError
 from voiceagent.stages.wirelog import SocketLog
@@ -98,6 +99,22 @@ async def _connect(clients: Clients, stage: Stage, query: Mapping[str, str]) -> 
         extra_query=asked, websocket_connection_options=cast("Any", options), **more
     )
     return await manager.enter()
+
+
+def append_event(key: int, pcm: bytes) -> str:
+    """Return the event that adds audio to item `key`; plain text, since the SDK's costs fourteen times as much."""
+    audio = base64.b64encode(pcm).decode("ascii")
+    return f'{{"type":"input_audio_buffer.append","event_id":"append_{key}","audio":"{audio}"}}'
+
+
+def append_refused(stage: Stage, host: str, error: Mapping[str, Any]) -> StageError:
+    """Return the failure of a session whose buffer lacks some of what was said, by the server's `error`."""
+    code = code_of(error.get("code"))
+    if code in ACCOUNT or code == "session_expired":
+        return session_error(stage, host, error)
+    detail = f" ({code})" if code else ""
+    sentence = f"{NAMES[stage]} at {host} did not take all that was said{detail}."
+    return StageError(stage, "append_refused", sentence, retryable=True)
 
 
 def session_error(stage: Stage, host: str, error: Mapping[str, Any], model: str = "") -> StageError:

@@ -5,7 +5,6 @@ connection has not had yet; so a new connection needs no replay of its own: ever
 """
 
 import asyncio
-import base64
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
@@ -16,7 +15,7 @@ from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, code_of, verdict
 from voiceagent.stages.pieces import CHUNK_BYTES, Piece, Pieces
 from voiceagent.stages.ports import StageError
-from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
+from voiceagent.stages.realtime import RealtimeSocket, append_event, append_refused, realtime_session, session_error
 from voiceagent.stages.transcription import transcription_session
 
 QUERY = {"intent": "transcription"}
@@ -156,10 +155,8 @@ class RealtimeTranscriber:
             while piece.sent < len(piece.audio):
                 chunk = bytes(piece.audio[piece.sent : piece.sent + CHUNK_BYTES])
                 piece.sent += len(chunk)
-                # Plain text: the SDK's typed append costs fourteen times as much, fifty times a second.
-                audio = base64.b64encode(chunk).decode("ascii")
                 async with asyncio.timeout(self._patience_s):
-                    await socket.send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+                    await socket.send(append_event(piece.key, chunk))
             if not piece.committed:
                 break  # the service has one buffer: what follows waits for this piece's commit
             if not piece.asked:
@@ -215,6 +212,8 @@ class RealtimeTranscriber:
         meaning = CODES.get(code)
         if code in ACCOUNT or (meaning is Verdict.RETRY and code not in STAYS_OPEN):
             raise session_error("stt", self._host, error, self._settings.stt_model)
+        if asked in {f"append_{piece.key}" for piece in self._pieces.all}:
+            raise append_refused("stt", self._host, error)
         if piece is not None:
             self._refused_commit(piece, code)
 

@@ -18,7 +18,7 @@ from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import Verdict, code_of, verdict
 from voiceagent.stages.explaining import only
 from voiceagent.stages.ports import Acquired, SpokenPart, StageError, Transcribed
-from voiceagent.stages.realtime import RealtimeSocket, realtime_session, session_error
+from voiceagent.stages.realtime import RealtimeSocket, append_refused, realtime_session, session_error
 from voiceagent.stages.said import SaidList
 from voiceagent.stages.voice_config import deletion, response_create, result_item, seeds, truncation, voice_config
 
@@ -292,6 +292,8 @@ class VoiceModel:
         code, asked = code_of(error.get("code")), str(error.get("event_id") or "")
         if self._said.empty(asked):
             return
+        if self._said.lacks(asked):
+            raise append_refused("realtime", self._host, error)
         active = self._active
         if active is not None and asked == active.event_id:
             if active.response_id is None or code != ASKED_TWICE:  # then the first time counts
