@@ -41,6 +41,22 @@ async def test_an_item_whose_words_do_not_come(rig):
     assert (rig.lines[0].closed_ms - asked_ms, len(rig.lines)) == (7_000, 2)
 
 
+@on_rig(stt_timeout_s=6, stt_model="some-whisper")
+async def test_a_slow_server_of_ones_own(rig):
+    """One that has taken the commit is at work: asked again, it would begin anew. One that has not is silent."""
+    await rig.say(1)
+    await rig.wait(1)
+    await rig.hear(taken("a"))
+    await rig.wait(5.9)
+    await rig.hear(words("a", "one"))
+    assert (rig.finals, len(rig.lines), rig.failures) == ([(1, "one")], 1, [])
+    await rig.say(2)
+    await rig.hear(taken("b", "a"))
+    taken_ms = rig.now_ms
+    await rig.wait(10)
+    assert (rig.lines[0].closed_ms - taken_ms, rig.lines[1].closed_ms - rig.lines[1].opened_ms) == (6_000, 3_000)
+
+
 @on_rig(stt_timeout_s=6)
 async def test_an_item_that_no_session_can_do(rig):
     """After three sessions it has failed, and those after it have their turn."""

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
 from voiceagent.events import SttConnected, SttFailed
+from voiceagent.models import capabilities
 from voiceagent.settings import Settings
 from voiceagent.stages.clients import NAMES, Clients
 from voiceagent.stages.codes import ACCOUNT, CODES, Verdict, code_of, verdict
@@ -54,6 +55,9 @@ class RealtimeTranscriber:
         self._refused = refused
         self._host = clients.endpoints["stt"].host
         self._patience_s = settings.stt_timeout_s / 2  # so that another connection can still be in time
+        own = clients.endpoints["stt"].azure_version is None and not capabilities(settings.stt_model, "stt").known
+        # A server of one's own that has taken a commit may be slow: asked again, it would begin anew.
+        self._patience_at_work_s = settings.stt_timeout_s if own else self._patience_s
         self._next: _Line | None = None  # opened in place of one that is old
         self._connected = False  # once at least
         self._failures = 0  # since something went well
@@ -166,12 +170,15 @@ class RealtimeTranscriber:
 
     def _due_s(self) -> float | None:
         """When the first of the committed pieces has waited too long."""
-        return min((piece.news_s + self._patience_s for piece in self._pieces.all if piece.asked), default=None)
+        return min((self._late_from_s(piece) for piece in self._pieces.all if piece.asked), default=None)
+
+    def _late_from_s(self, piece: Piece) -> float:
+        return piece.news_s + (self._patience_at_work_s if piece.answered else self._patience_s)
 
     def _look_at_the_time(self) -> None:
         """Give up a session that owes an answer and has fallen silent."""
         now_s = self._now()
-        late = [p for p in self._pieces.all if p.asked and now_s >= p.news_s + self._patience_s]
+        late = [piece for piece in self._pieces.all if piece.asked and now_s >= self._late_from_s(piece)]
         if any([self._pieces.overdue(piece) for piece in late]):  # noqa: C419 - each is looked at
             sentence = f"{NAMES['stt']} at {self._host} did not answer in time."
             raise StageError("stt", "timeout", sentence, retryable=True)
