@@ -30,7 +30,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "started_us": 5_000_000, "duration_ms": 4000.0,
         "path": ["transcribing_open", "transcribing_ended", "thinking", "speaking", "listening"],
         "marks_ms": MARKS, "gap_ms": 680.0, "basis": "heard", "segments_ms": SEGMENTS, "hidden_ms": 380.0,
-        "residual_ms": 0.0, "pauses_ms": [], "wait_ms": 500, "wait_reason": "neutral",
+        "residual_ms": 0.0, "pauses_ms": [], "pause_waits_ms": [], "wait_ms": 500, "wait_reason": "neutral",
         "speculation": {"tries": 1, "hit": True, "saved_ms": 300.0, "wasted_tokens": 0, "wasted_characters": 0},
         "fillers": 0, "voiced_ms": 900, "barge_ins": [], "reopened": 0, "heard_ms": 2000.0, "reply_ms": 2000.0,
         "usage": {}, "rtt_ms": 30.0, "faults": [], "connections": {},

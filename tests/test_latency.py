@@ -238,7 +238,10 @@ def process(*words, stdin=b"", **environment):
 @pytest.fixture
 def log(tmp_path):
     """A log of one session with 20 turns."""
-    turns = [turn_line(turn=number, gap_ms=600.0 + 10 * number, pauses_ms=[310]) for number in range(1, 21)]
+    turns = [
+        turn_line(turn=number, gap_ms=600.0 + 10 * number, pauses_ms=[310], pause_waits_ms=[500])
+        for number in range(1, 21)
+    ]
     path = tmp_path / "log.jsonl"
     path.write_text("".join([*session_lines(), *turns, "rubbish\n"]))
     return path

@@ -131,44 +131,49 @@ FIXED, SHORTER, DIAL = Change("to", 300), Change("by", -200), Change("times", 0.
 
 
 @pytest.mark.parametrize(
-    ("pauses_ms", "change", "expected"),
+    ("pauses", "change", "expected"),
     [
-        ((), FIXED, "no"),
-        ((299,), FIXED, "no"),
-        ((300,), FIXED, "yes"),
-        ((200, 450), FIXED, "yes"),
-        ((299,), SHORTER, "no"),
-        ((300,), SHORTER, "yes"),
-        ((700,), SHORTER, "perhaps"),  # the wait at that pause was longer than 700, and is not in the record
-        ((700, 350), SHORTER, "yes"),
-        ((700,), Change("by", 200), "no"),
-        ((300,), DIAL, "yes"),
-        ((299,), DIAL, "no"),
-        ((700,), Change("times", 1.0), "no"),
+        ((), FIXED, False),
+        (((299, 500),), FIXED, False),
+        (((300, 500),), FIXED, True),
+        (((200, 500), (450, 500)), FIXED, True),
+        (((299, 500),), SHORTER, False),
+        (((300, 500),), SHORTER, True),
+        (((700, 900),), SHORTER, True),  # it is the wait of that pause that is moved
+        (((699, 900),), SHORTER, False),
+        (((700, 1500),), SHORTER, False),
+        (((700, 900),), Change("by", 200), False),
+        (((300, 500),), DIAL, True),
+        (((299, 500),), DIAL, False),
+        (((700, 701),), Change("times", 1.0), False),
     ],
 )
-def test_cut_off(pauses_ms, change, expected):
-    """A pause as long as the new wait ends the turn; the wait of the record is 500 ms."""
-    assert cut_off(pauses_ms, 500, change) == expected
+def test_cut_off(pauses, change, expected):
+    """A pause as long as the wait that it would have had ends the turn."""
+    assert cut_off(pauses, change) is expected
 
 
 def test_pauses_that_did_end_the_turn_are_no_news():
-    """They are told by what became of the turn: reopened, or interrupted at once by its own rest."""
-    assert pauses_of(turn(pauses_ms=[450, 200])) == ([450, 200], [])
-    assert pauses_of(turn(pauses_ms=[200, 450, 300], reopened=1)) == ([200, 300], [450])
-    assert pauses_of(turn(pauses_ms=[450, 200, 450], reopened=1)) == ([200], [450])  # one that is told twice
-    assert pauses_of(turn(pauses_ms=[450], reopened=2)) == ([], [450])
-    hasty = {"outcome": "interrupted", "pauses_ms": [200, 900]}
-    assert pauses_of(turn(marks_ms={**MARKS, "barge_in_onset": 1900.4}, **hasty)) == ([200], [900])
-    assert pauses_of(turn(marks_ms={**MARKS, "barge_in_onset": 9000.0}, **hasty)) == ([200, 900], [])
+    """They were no shorter than their wait; and where a key was held, none would have ended it."""
+    assert pauses_of(turn(pauses_ms=[450, 200], pause_waits_ms=[500, 201])) == ([(450, 500), (200, 201)], [])
+    assert pauses_of(turn(pauses_ms=[200, 500], pause_waits_ms=[500, 500])) == ([(200, 500)], [(500, 500)])
+    assert pauses_of(turn(pauses_ms=[900, 400], pause_waits_ms=[None, 500])) == ([(400, 500)], [])
+
+
+def test_a_log_without_the_waits_of_pauses():
+    """An older one: its gaps move, but nobody knows who would have been cut off."""
+    effect = Effect(parse("endpoint=300"))
+    effect.take(late(pauses_ms=[400]))
+    assert (effect.judged, effect.cut_off, effect.after.percentile(50)) == (0, 0, 780)
 
 
 def test_the_effect_on_many():
     """Turns that would have been cut off are counted, and are in neither of the compared sets."""
     effect = Effect(parse("endpoint=300"))
-    for record in (late(), late(pauses_ms=[400]), turn(), late(pauses_ms=[250], reopened=1, gap_ms=1000.0)):
+    cut, reopened = {"pauses_ms": [400], "pause_waits_ms": [500]}, {"pauses_ms": [250], "pause_waits_ms": [200]}
+    for record in (late(), late(**cut), turn(), late(**reopened, reopened=1, gap_ms=1000.0)):
         effect.take(record)
-    assert (effect.judged, effect.already, effect.cut_off, effect.perhaps, effect.spared) == (4, 1, 1, 0, 1)
+    assert (effect.judged, effect.already, effect.cut_off, effect.spared) == (4, 1, 1, 1)
     assert [effect.before.percentile(50), effect.after.percentile(50)] == [980, 780]
     assert (effect.before.count, effect.after.count) == (3, 3)
 

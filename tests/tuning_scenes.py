@@ -68,7 +68,7 @@ _GAP = ("gap_ms", "segments_ms")
 SCENES = {
     "cut_off": Scene(
         _ask_with_pause, lambda: Script(transcripts=["i would like to book", "a table for two"], replies=["For which day?"]),
-        ("turn", "outcome", "wait_ms", "pauses_ms", *_GAP), {"endpoint_ms": 300}, {"endpoint_ms": 800}, (1, 2),
+        ("turn", "outcome", "wait_ms", "pauses_ms", "pause_waits_ms", *_GAP), {"endpoint_ms": 300}, {"endpoint_ms": 800}, (1, 2),
         why="Move the page's dial towards *patient*, or set a larger wait:",
     ),
     "waits": Scene(

@@ -237,12 +237,13 @@ class Bookkeeping:
         """The user went on with a turn that was taken for finished: their pauses are longer than that."""
         ended_us = turn.marks.get("speech_end")
         if turn.origin == "user" and ended_us is not None and 0 < onset_us - ended_us < LONGEST_PAUSE_US:
-            turn.pauses_ms.append((onset_us - ended_us) // 1000)
-            self._patience.pause((onset_us - ended_us) // 1000)
+            pause_ms = (onset_us - ended_us) // 1000
+            turn.pauses.append((pause_ms, None if turn.wait is None else turn.wait.silence_ms))
+            self._patience.pause(pause_ms)
 
     def _end_of_speech(self, turn: Turn) -> None:
         """Note that the user's turn ended now, without a silence that said so."""
-        turn.ended = True
+        turn.ended, turn.wait = True, None
         turn.marks |= {"speech_end": self._now_us, "speech_end_arrived": self._now_us, "endpoint": self._now_us}
 
     def _finish(self, turn: Turn, outcome: Outcome) -> None:

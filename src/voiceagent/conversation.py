@@ -155,8 +155,10 @@ class Conversation(Weighing):
             return
         if self.leaf in (Leaf.TRANSCRIBING_OPEN, *BARGE_IN):
             turn = self._over if self._over is not None else self._floor()
-            turn.pauses_ms.append(fact.silence_us // 1000)
-            self._patience.pause(fact.silence_us // 1000)
+            pause_ms = fact.silence_us // 1000
+            # A wait that came down below the silence in its last moment came too late to end the turn.
+            turn.pauses.append((pause_ms, None if turn.wait is None else max(turn.wait.silence_ms, pause_ms + 1)))
+            self._patience.pause(pause_ms)
             if fact.silence_us < CUT_WORD_US and self._take_back(turn):
                 return
         self._hear(fact.onset_us)

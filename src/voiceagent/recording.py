@@ -56,7 +56,8 @@ class Recorder:
             started_us=min(turn.started_us, *marks.values(), *onsets_us),
             ended_us=now_us, epoch=reply.epoch if reply is not None else 0,
             path=tuple(turn.path), marks=dict(sorted(marks.items(), key=_moment)), gap=gap if turn.origin != "agent" else None,
-            pauses_ms=tuple(turn.pauses_ms),
+            pauses_ms=tuple(pause_ms for pause_ms, _ in turn.pauses),
+            pause_waits_ms=tuple(wait_ms for _, wait_ms in turn.pauses),
             wait_ms=turn.wait.silence_ms if turn.wait is not None else None,
             wait_reason=turn.wait.reason if turn.wait is not None else "",
             # Copies: the log's thread reads them while the session goes on.

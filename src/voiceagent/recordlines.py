@@ -37,7 +37,8 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "epoch": record.epoch, "path": record.path,
         "marks_ms": {name: _ms(at_us - record.started_us) for name, at_us in record.marks.items()},
         **(_NO_GAP if record.gap is None else _gap(record.gap, record.mode)),
-        "pauses_ms": record.pauses_ms, "wait_ms": record.wait_ms, "wait_reason": record.wait_reason,
+        "pauses_ms": record.pauses_ms, "pause_waits_ms": record.pause_waits_ms,
+        "wait_ms": record.wait_ms, "wait_reason": record.wait_reason,
         "speculation": {
             "tries": record.speculation.tries, "hit": record.speculation.hit,
             "saved_ms": _ms(record.speculation.saved_us), "wasted_tokens": record.speculation.wasted_tokens,

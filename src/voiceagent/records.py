@@ -184,7 +184,14 @@ class TurnLine(Line):
     hidden_ms: Ms | None = Field(description="Work that was done while something else was waited for.")
     residual_ms: Ms | None = Field(description="What the segments exceed the gap by: an error of a clock, else 0.")
     pauses_ms: tuple[Count, ...] = Field(description="Silences after which the user went on.")
-    wait_ms: Count | None = Field(description="The silence that was to end the turn, as it stood last.")
+    pause_waits_ms: tuple[Count | None, ...] = Field(
+        default=(),
+        description="Of each of these: the silence that would have ended the turn then; one that is no longer than its "
+        "pause did end it. None while a key was held down.",
+    )
+    wait_ms: Count | None = Field(
+        description="The silence that was to end the turn, as it stood last; none where a key or the turn's length did."
+    )
     wait_reason: str = Field(description="What that listened to.")
     speculation: SpeculationPart = Field(description="Replies that were prepared early.")
     fillers: Count = Field(description="Sounds that bridged the wait for the reply.")

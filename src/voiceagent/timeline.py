@@ -257,6 +257,7 @@ class TurnRecord:
     faults: tuple[StageFault, ...]
     connections: dict[str, Connection] = field(default_factory=dict)  # by stage
     items: tuple[int, ...] = ()  # committed pieces of the user's audio
+    pause_waits_ms: tuple[int | None, ...] = ()  # of each pause: the silence that would have ended the turn then
     stt_retries: int = 0
     heard: Heard | None = None
     content: dict[str, str] = field(default_factory=dict)

@@ -83,7 +83,8 @@ class Turn:
     reply: Reply | None = None
     marks: dict[str, int] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
-    pauses_ms: list[int] = field(default_factory=list)
+    pauses: list[tuple[int, int | None]] = field(default_factory=list)
+    """Silences after which the user went on, and the silence that would have ended the turn then: both in ms."""
     voiced_us: int = 0
     voicing_us: int = 0  # the same of the utterance that is not over yet
     ended: bool = False  # the user has finished it
@@ -151,12 +152,13 @@ class Turn:
         The reply so far is forgotten: nobody heard a sample of it.
         """
         self.parts += later.parts
-        self.pauses_ms += later.pauses_ms
+        self.pauses += later.pauses
         self.voiced_us += later.voiced_us
         self.barge_ins += later.barge_ins
         later.barge_ins = []
         self.marks = {"speech_start": self.marks.get("speech_start", self.started_us), **later.marks}
         self.ended = later.ended
+        self.wait, self.end_probability, self.voicing_us = later.wait, later.end_probability, later.voicing_us
         self.talk_key = later.talk_key
         self.onset_us = later.onset_us
         self.reply = None

@@ -58,7 +58,8 @@ _MARKS = {
 TURN = TurnRecord(
     turn=87, parent=86, origin="user", outcome="completed", started_us=_STARTED_US, ended_us=_STARTED_US + 4_900_000,
     epoch=91, path=("listening", "transcribing_open", "transcribing_ended", "thinking", "speaking", "listening"),
-    marks=_MARKS, gap=response_gap(_MARKS, rtt_us=21_000), pauses_ms=(240,), wait_ms=650, wait_reason="neutral",
+    marks=_MARKS, gap=response_gap(_MARKS, rtt_us=21_000), pauses_ms=(240,), pause_waits_ms=(650,),
+    wait_ms=650, wait_reason="neutral",
     speculation=Speculation(tries=1, hit=True, saved_us=310_000), fillers=0, voiced_ms=1_200,
     barge_ins=(BargeIn(_STARTED_US, "speaking", 64_000, "rejected", "backchannel", 610_000, 580_000),),
     heard_samples=64_000, reply_samples=64_000, usage={"llm_input_tokens": 412, "llm_output_tokens": 31},

@@ -203,6 +203,6 @@ def _effect(effect: Effect) -> dict[str, Any]:
     return {
         "what": effect.what.text, "sentence": tables.sentence(effect), "turns": effect.before.count,
         "before": percentiles(effect.before), "after": percentiles(effect.after), "judged": effect.judged,
-        "cut_off": effect.cut_off, "perhaps_cut_off": effect.perhaps, "already_cut_off": effect.already, "spared": effect.spared,
+        "cut_off": effect.cut_off, "already_cut_off": effect.already, "spared": effect.spared,
         "left_out": effect.left_out,
     }  # fmt: skip

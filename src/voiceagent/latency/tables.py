@@ -147,8 +147,7 @@ def sentence(effect: what_if.Effect) -> str:
     ]
     parts = [", ".join(gaps)] if effect.before.count else []
     if "endpoint" in effect.what.changes and effect.judged:
-        perhaps = f" (and perhaps {effect.perhaps} more)" if effect.perhaps else ""
-        told = f"{effect.cut_off}{perhaps} of {effect.judged} turns would have been cut off"
+        told = f"{effect.cut_off} of {effect.judged} turns would have been cut off"
         if effect.already:
             spared = f", {effect.spared} of which would not have been" if effect.spared else ""
             told += f" ({effect.already} {'was' if effect.already == 1 else 'were'} already{spared})"

@@ -5,7 +5,6 @@ as it was; so with nothing changed every gap comes out as recorded. Which caller
 pauses inside the turn. What is assumed is told in docs/latency.md.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,8 @@ LATE_MS = 40.0
 """A turn that ended later than its wait by more than two frames ended when its words came; a fixed wait needs none."""
 
 
-Verdict = Literal["no", "yes", "perhaps"]
+Pause = tuple[int, int]
+"""A silence within a turn, and the one that would have ended it then; milliseconds."""
 
 
 class BadWhatIf(ValueError):  # noqa: N818 - a sentence for the user, not a mistake
@@ -91,10 +91,9 @@ class Effect:
     after: Spread = field(default_factory=Spread)  # of the same turns: those that would not have been cut off
     waits: Spread = field(default_factory=Spread)  # as recorded, of the turns that ended by a silence
     new_waits: Spread = field(default_factory=Spread)
-    judged: int = 0  # turns that ended by a silence
+    judged: int = 0  # turns that ended by a silence, whose pauses are known with their waits
     already: int = 0  # of these were cut off as it was
     cut_off: int = 0  # and these would have been
-    perhaps: int = 0  # and these, by waits that are not in the record
     spared: int = 0  # were cut off, and would not have been
     left_out: int = 0  # turns without the marks that it takes
 
@@ -103,11 +102,12 @@ class Effect:
         if turn.gap_ms is None:
             return
         change = self.what.changes.get("endpoint")
-        if turn.wait_ms is not None and "endpoint" in turn.marks_ms:
+        told = len(turn.pause_waits_ms) == len(turn.pauses_ms)  # an older log lacks these waits
+        if turn.wait_ms is not None and "endpoint" in turn.marks_ms and told:
             self.judged += 1
             self.waits.add(turn.wait_ms)
             self.new_waits.add(turn.wait_ms if change is None else change.of(turn.wait_ms))
-            if change is not None and self._judge(turn, turn.wait_ms, change) == "yes":
+            if change is not None and self._judge(turn, change):
                 return  # where its answer had come, nobody knows
         gap_ms = again(turn, self.what)
         if gap_ms is None:
@@ -116,46 +116,31 @@ class Effect:
         self.before.add(turn.gap_ms)
         self.after.add(gap_ms)
 
-    def _judge(self, turn: TurnLine, wait_ms: int, change: Change) -> Verdict:
+    def _judge(self, turn: TurnLine, change: Change) -> bool:
         within, ended = pauses_of(turn)
-        verdict = cut_off(within, wait_ms, change)
-        self.cut_off += verdict == "yes"
-        self.perhaps += verdict == "perhaps"
+        cut = cut_off(within, change)
+        self.cut_off += cut
         self.already += bool(ended)
-        if ended and verdict == "no" and (change.how == "to" or wait_ms <= max(ended)):
-            self.spared += max(ended) < change.of(wait_ms)
-        return verdict
+        self.spared += bool(ended) and not cut and not cut_off(ended, change)
+        return cut
 
 
-def pauses_of(turn: TurnLine) -> tuple[list[int], list[int]]:
-    """The pauses that the turn went on after, and those that did end it, as the caller was not done.
+def pauses_of(turn: TurnLine) -> tuple[list[Pause], list[Pause]]:
+    """The pauses that the turn went on after, and those that did end it, as the caller was not done; each with its wait.
 
-    The latter are in the record of a turn whose reply was interrupted within its first second, and of one that was
-    reopened, where they are the longest.
+    No silence ends a turn while a key is held down; such pauses are left out.
     """
-    pauses, ended = list(turn.pauses_ms), []
-    end, onset = (turn.marks_ms.get(mark, math.inf) for mark in ("speech_end", "barge_in_onset"))
-    hasty = turn.outcome == "interrupted" and pauses and end < onset < math.inf
-    if hasty and pauses[-1] == math.floor(onset - end + 1e-6):
-        ended.append(pauses.pop())
-    for _ in range(min(turn.reopened, len(pauses))):
-        longest = max(pauses, default=0)
-        ended.append(longest)
-        pauses = [pause for pause in pauses if pause < longest]
-    return pauses, ended
+    within: list[Pause] = []
+    ended: list[Pause] = []
+    for pause_ms, wait_ms in zip(turn.pauses_ms, turn.pause_waits_ms, strict=True):
+        if wait_ms is not None:
+            (within if pause_ms < wait_ms else ended).append((pause_ms, wait_ms))
+    return within, ended
 
 
-def cut_off(pauses_ms: Sequence[int], wait_ms: float, change: Change) -> Verdict:
-    """Whether one of these pauses would have ended their turn, whose last wait was `wait_ms`.
-
-    Where a wait is moved or multiplied, the one that stood at the pause would count, which is not in the record. A pause
-    shorter than the turn's last wait is judged by that one; a longer one had a longer wait, and of that nothing is known.
-    """
-    if change.how == "to":
-        return "yes" if any(pause >= change.amount for pause in pauses_ms) else "no"
-    if any(change.of(wait_ms) <= pause < wait_ms for pause in pauses_ms):
-        return "yes"
-    return "perhaps" if any(pause >= wait_ms and change.of(pause) < pause for pause in pauses_ms) else "no"
+def cut_off(pauses: Sequence[Pause], change: Change) -> bool:
+    """Whether one of these pauses would have ended their turn."""
+    return any(pause_ms >= change.of(wait_ms) for pause_ms, wait_ms in pauses)
 
 
 def again(turn: TurnLine, what: WhatIf) -> float | None:
