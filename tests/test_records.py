@@ -17,7 +17,7 @@ from voiceagent.session import INBOX_FACTS
 from voiceagent.simulation.lines import as_written, misfit, negatives
 from voiceagent.timeline import CHAIN, SEGMENTS, Outcome, TransitionRecord
 from voiceagent.turns import Turn
-from voiceagent.twin import Script
+from voiceagent.twin import FaultPlan, Script
 
 QUESTION_MS = 800
 ANSWER = "It is nine in the morning and the sun is up."
@@ -382,3 +382,12 @@ async def test_a_turn_that_is_cut_for_its_length_has_no_wait():
         await w.browser.until_turns(1)
         record = w.turns[0]
         assert (record.pauses_ms, record.pause_waits_ms, record.wait_ms) == ((200,), (500,), None)
+
+
+@virtual_time
+async def test_what_a_voice_model_heard_twice_is_counted():
+    """A connection that was lost with an item that was not answered yet: it is said to the next one again."""
+    plan = FaultPlan({"stage": "realtime", "fault": "drop", "event": "response.created", "after_events": 1, "nth": 1})
+    async with world(Script(replies=[ANSWER]), faults=plan, mode="realtime", **FIXED) as w:
+        await asked(w)
+        assert as_written(w.turns[0])["stt"]["retries"] == 1

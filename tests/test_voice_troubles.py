@@ -39,7 +39,7 @@ async def test_lost_connection(rig):
     await again
     await settle()
     assert rig.facts == [
-        SttFailed(0, failed.value.code, failed.value.message), FinalTranscript(1, "hello"),
+        SttFailed(0, failed.value.code, failed.value.message), FinalTranscript(1, "hello", retries=1),
     ]  # fmt: skip
     server.say(Lost())
     await asyncio.sleep(1)

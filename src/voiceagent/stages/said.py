@@ -26,6 +26,7 @@ class Said:
     unwanted: bool = False
     final: bool = False  # its words were told
     words: str = ""
+    retries: int = 0  # connections that were lost after all of it was sent, and before it was answered
     # what the present connection knows of it
     sent: int = 0
     asked: bool = False  # its commit, or its line, was sent
@@ -129,9 +130,10 @@ class SaidList:
         self._early.clear()
         for said in self._said:
             if said.answered and not said.final:
-                self._post(FinalTranscript(said.key, said.words.strip()))
+                self._post(FinalTranscript(said.key, said.words.strip(), said.retries))
         self._said = [said for said in self._said if not said.answered and not said.unwanted]
         for said in self._said:
+            said.retries += said.asked
             said.sent, said.asked, said.item_id = 0, False, None
 
     def fail(self, failure: StageError) -> None:
@@ -139,7 +141,7 @@ class SaidList:
         for said in self._said:
             if said.committed and not said.final:
                 said.final = True
-                self._post(SttFailed(said.key, failure.code, failure.message))
+                self._post(SttFailed(said.key, failure.code, failure.message, said.retries))
 
     # ------------------------------------------------------------------------------ its words
     def take(self, kind: str, event: Mapping[str, Any]) -> None:
@@ -155,7 +157,7 @@ class SaidList:
             if event_id == f"commit_{said.key}" and not said.text:
                 if said.item_id is None:
                     self._said.remove(said)
-                    self._post(FinalTranscript(said.key, ""))
+                    self._post(FinalTranscript(said.key, "", said.retries))
                 return True
         return False
 
@@ -193,4 +195,4 @@ class SaidList:
             said.final = True
             if said.answered:
                 self._said.remove(said)
-            self._post(FinalTranscript(said.key, str(event.get("transcript") or said.words).strip()))
+            self._post(FinalTranscript(said.key, str(event.get("transcript") or said.words).strip(), said.retries))
