@@ -13,6 +13,7 @@ from voiceagent.stages.clients import Clients, Endpoint
 from voiceagent.stages.connections import KEEPALIVE_S
 from voiceagent.stages.endpoints import over_http, used
 from voiceagent.stages.ports import Acquired, StageError
+from voiceagent.stages.probing import probe, probe_realtime
 from voiceagent.stages.realtime import realtime_session
 from voiceagent.twin import Script, ScriptedEngines, TwinServer, create_twin
 
@@ -173,6 +174,23 @@ def test_a_proxy_is_asked(monkeypatch, variable):
         assert failure.message == (
             "Speech to text at api.example.invalid cannot be reached: the proxy refuses, or does not answer."
         )
+
+    run()
+
+
+def test_a_proxy_that_is_not_there(monkeypatch):
+    """Nothing listens, but not at the host that is named: the sentence says by which way it was asked, without its password."""
+
+    @virtual_time
+    async def run():
+        through_proxy(monkeypatch, 1, "HTTP_PROXY")
+        monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:1")
+        clients = Clients(openai_settings("http://api.example.invalid/v1"))
+        said = [await probe(clients, "llm"), await probe_realtime(clients, "llm")]
+        await clients.aclose()
+        assert [said[0].failure.message, said[1].message] == [
+            "The language model at api.example.invalid cannot be reached by way of the proxy: nothing listens there."
+        ] * 2
 
     run()
 

@@ -71,7 +71,9 @@ class Clients:
 
     def explain(self, stage: Stage, error: BaseException) -> StageError:
         """Say in words what an exception of the SDK means, and whether another try may help."""
-        return explaining.explain(stage, self.endpoints[stage].host, error, self.model(stage))
+        endpoint = self.endpoints[stage]
+        failure = explaining.explain(stage, endpoint.host, error, self.model(stage))
+        return explaining.by_proxy(failure) if endpoint.proxy is not None else failure
 
     # ------------------------------------------------------------------------------ connections
     async def warm(self) -> None:

@@ -47,6 +47,15 @@ def explain(stage: Stage, host: str, error: BaseException, model: str = "") -> S
     return StageError(stage, "error", f"{who} failed ({type(error).__name__}).", retryable=True)
 
 
+def by_proxy(failure: StageError) -> StageError:
+    """Return the failure of a host that is reached by a proxy: what is not there may be either of the two."""
+    said, plain = failure.message, " cannot be reached: "
+    if plain not in said or "the proxy" in said:
+        return failure
+    sentence = said.replace(plain, " cannot be reached by way of the proxy: ", 1)
+    return StageError(failure.stage, failure.code, sentence, retryable=failure.retryable)
+
+
 def unknown_model(stage: Stage, host: str, model: str, code: str, status: int | None = None) -> StageError:
     """Return the failure of a server that does not have the model, by whatever name it says so."""
     name = f'the model "{model[:80]}"' if model else "the model"
