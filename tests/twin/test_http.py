@@ -1,5 +1,6 @@
 """The twin's HTTP endpoints as the real SDK sees them: responses, transcriptions of files, models, keys, the cache."""
 
+import asyncio
 import io
 
 import numpy as np
@@ -189,6 +190,25 @@ async def test_the_prompt_cache():
 
         assert [await cached("a", "one two"), await cached("a", "one two", "three")] == [0, 2]
         assert [await cached("a", "other", "three"), await cached("b", "other"), await cached(None, "other")] == [0] * 3
+
+
+@virtual_time
+async def test_a_body_that_does_not_come():
+    """Whoever announces a body and sends none is told so after a minute, and let go."""
+    head = "POST /v1/{} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer any\r\nContent-Length: 50\r\nContent-Type: {}\r\n\r\n-"
+    async with TwinServer(create_twin(ScriptedEngines(Script()))) as server:
+        for path, kind in (
+            ("chat/completions", "application/json"), ("audio/transcriptions", "multipart/form-data; boundary=b"),
+        ):  # fmt: skip
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head.format(path, kind).encode())
+            before_s = asyncio.get_running_loop().time()
+            answer = await reader.readuntil(b"}}")
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"The request did not come in time." in answer
+            assert asyncio.get_running_loop().time() - before_s == 60
+            writer.close()
+            await writer.wait_closed()
 
 
 @virtual_time

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import StreamingResponse
 from voiceagent.twin.errors import identifier
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_S = 60.0
 T = TypeVar("T")
 
 
@@ -97,13 +99,24 @@ async def _gone(request: Request) -> None:
         pass
 
 
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Bound the reading of a body. Raises `BadRequest` of status 408."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            yield
+    except TimeoutError:
+        raise BadRequest("The request did not come in time.", None, status=408) from None
+
+
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the body, a JSON object. Raises `BadRequest`."""
     raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_BODY_BYTES:
-            raise BadRequest("The request is too large.", None)
+    async with in_time():
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_BODY_BYTES:
+                raise BadRequest("The request is too large.", None)
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):

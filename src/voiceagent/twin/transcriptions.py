@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from voiceagent.twin.catalogue import Catalogue
 from voiceagent.twin.errors import identifier
-from voiceagent.twin.http import BadRequest, EventStream, event, while_there
+from voiceagent.twin.http import BadRequest, EventStream, event, in_time, while_there
 from voiceagent.twin.ports import ConnectionDropped, EngineError, Engines
 
 RATE_HZ = 24_000
@@ -39,7 +39,7 @@ class Transcriptions:
         if length.isdigit() and int(length) > MAX_FILE_BYTES + 65_536:
             raise BadRequest("Maximum content size limit (26214400 bytes) exceeded.", "file", status=413)
         try:
-            async with request.form(max_files=1, max_fields=40) as form:
+            async with in_time(), request.form(max_files=1, max_fields=40) as form:
                 model, answer_format, data = await self._read(form)
                 streamed = str(form.get("stream", "")).lower() == "true"
         except HTTPException as error:  # the parser's, for a body that is no form
