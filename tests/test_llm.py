@@ -13,6 +13,7 @@ from tests.virtual import virtual_time
 from tests.world import settings_for_tests
 from voiceagent.stages.cascade import cascade
 from voiceagent.stages.clients import Clients
+from voiceagent.stages.llm import ChatModel
 from voiceagent.stages.ports import Acquired, Delta, StageError, ToolCall
 from voiceagent.twin import TwinServer
 
@@ -142,10 +143,25 @@ def test_responses_for_a_known_model():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"openai_base_url": "https://api.openai.com/v1"}, "max_completion_tokens"),
+        ({"azure_endpoint": "https://r.openai.azure.com", "azure_api_key": "az"}, "max_completion_tokens"),
+        ({"openai_base_url": "http://vllm.example/v1"}, "max_tokens"),
+    ],
+)
+def test_how_a_limit_is_called(settings, name):
+    """The service and Azure refuse the old name for newer models; servers of others know that one at least."""
+    chosen = settings_for_tests(backend="openai", openai_api_key="sk-x", llm_model="my-llama", **settings)
+    options = ChatModel(Clients(chosen), chosen)._options
+    assert {"max_tokens", "max_completion_tokens"} & set(options) == {name}
+
+
 def test_an_unknown_model_gets_what_is_set():
-    """A model that nobody knows is sent nothing that was not set."""
+    """A model that nobody knows is sent nothing that was not set, and the longest reply as every server knows it."""
     assert asked("chat", llm_model="my-llama") == {
-        "model": "my-llama", "messages": ASK, "stream": True, "max_completion_tokens": 1024,
+        "model": "my-llama", "messages": ASK, "stream": True, "max_tokens": 1024,
         "stream_options": {"include_usage": True},
     }  # fmt: skip
     assert asked("responses", llm_model="my-llama") == {

@@ -23,6 +23,9 @@ class ChatModel:
     def __init__(self, clients: Clients, settings: Settings) -> None:
         self._clients = clients
         self._parameters = parameters = ModelParameters(settings)
+        endpoint = clients.endpoints["llm"]
+        # The new name is refused by some servers of others, the old one by the service for its newer models.
+        new = parameters.known or endpoint.is_openai or endpoint.azure_version is not None
         named = {
             "reasoning_effort": parameters.effort, "verbosity": parameters.verbosity, "service_tier": parameters.tier,
         }  # fmt: skip
@@ -30,7 +33,7 @@ class ChatModel:
             "model": settings.llm_model,
             "stream": True,
             "stream_options": {"include_usage": True} | ({"include_obfuscation": False} if parameters.known else {}),
-            "max_completion_tokens": settings.max_reply_tokens,
+            "max_completion_tokens" if new else "max_tokens": settings.max_reply_tokens,
             **{name: value for name, value in named.items() if value},
         }
 
