@@ -95,7 +95,10 @@ class WatchedConnections(httpx2.AsyncBaseTransport):
 
 
 class _Body(httpx2.AsyncByteStream):
-    """An answer's body, which knows whether it was read to its end."""
+    """An answer's body, which knows whether it was read to its end.
+
+    It is no generator: who reads it may forget to close it, but closes the answer.
+    """
 
     def __init__(
         self, response: httpx2.Response, request: httpx2.Request, lost: Callable[[], None], log: HttpLog | None
@@ -103,22 +106,24 @@ class _Body(httpx2.AsyncByteStream):
         if not isinstance(response.stream, httpx2.AsyncByteStream):
             raise TypeError("the pool answers with a stream")
         self._stream = response.stream
+        self._chunks = aiter(response.stream)
         self._lost = lost
         self._log = log
         self._suspect = _may_be_a_page(response)
         self._wants_events = response.is_success and request.method == "POST"
         self._over = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        stream = aiter(self._stream)
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for chunk in stream:
-                self._look_at(chunk)
-                yield chunk
-        finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
-        self._end("")
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self._end("")
+            raise
+        self._look_at(chunk)
+        return chunk
 
     def _look_at(self, chunk: bytes) -> None:
         if self._log is not None:
@@ -132,6 +137,8 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         try:
+            if isinstance(self._chunks, AsyncGenerator):
+                await self._chunks.aclose()
             await self._stream.aclose()
         finally:
             if not self._over:
