@@ -185,6 +185,13 @@ async def test_a_failed_turn():
     assert bad == {"turn": (2, "rate_limit", "rate_limit"), "text_to_speech mouth": (2, "rate_limit", "rate_limit")}
 
 
+@pytest.mark.parametrize(("mark", "name"), [("llm_done", "chat gpt-x"), ("tts_done", "text_to_speech mouth")])
+def test_a_span_is_as_long_as_the_work(mark, name):
+    """It lasts until the stage had done all that it was asked for, not only until its first answer."""
+    found = trace("s", turn(marks=MARKS | {mark: 2_345_000}), [])
+    assert [span.to_us for span in found.spans if span.name == name] == [2_345_000]
+
+
 def test_a_stage_that_never_answered():
     """It has a span from its request to the turn's end, which says why; one that was not even asked has none."""
     marks = {name: at_us for name, at_us in MARKS.items() if at_us <= MARKS["tts_request"]}

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.virtual import virtual_time
+from tests.virtual import run_virtual, virtual_time
 from voiceagent.accounts import Work
-from voiceagent.events import ReplyDone, ReplyFailed, ReplyPhrase, ReplyWords
+from voiceagent.events import ReplyDone, ReplyFailed, ReplyMark, ReplyPhrase, ReplyWords
 from voiceagent.heard import WordMark
 from voiceagent.making import Timeouts
 from voiceagent.reply import ReplyAttempt
@@ -136,3 +136,79 @@ async def test_nothing_is_left_to_the_garbage_collector():
     task.cancel()
     await asyncio.wait({task})
     assert talker.closed
+
+
+class Slowly(Talker):
+    """A model that says two sentences, each after so long."""
+
+    def __init__(self, wait_s):
+        self.wait_s = wait_s
+
+    async def _deltas(self):
+        for text in ("It is nine in the morning. ", "The sun is up."):
+            await asyncio.sleep(self.wait_s)
+            yield Delta(text)
+
+
+class SlowVoice(Voice):
+    """A voice that takes a second for each phrase."""
+
+    async def _stream(self):
+        await asyncio.sleep(1)
+        for part in self.parts:
+            yield part
+
+
+def marks_of(wait_s, *, promoted_after_s=0.0):
+    """The marks of a reply whose sentences take so long, in milliseconds from its beginning."""
+
+    async def run():
+        facts, loop = [], asyncio.get_running_loop()
+        began_s = loop.time()
+        stages = Stages(stt=None, llm=Slowly(wait_s), tts=SlowVoice([LOUD]), warm=None)
+        attempt = ReplyAttempt(
+            Work(1), stages, Bin(), post=facts.append, now_us=lambda: round((loop.time() - began_s) * 1e6),
+            timeouts=Timeouts(9, 9),
+        )  # fmt: skip
+        loop.call_later(promoted_after_s, attempt.promote)
+        await attempt.run([], "")
+        assert isinstance(facts[-1], ReplyDone)
+        return {fact.name: fact.at_us // 1000 for fact in facts if isinstance(fact, ReplyMark)}
+
+    return run_virtual(run())
+
+
+def test_the_end_of_the_work_is_marked():
+    """The model's last word and the last audio of the last phrase, however they lie to each other and to the turn's end."""
+    marks = marks_of(2)
+    assert (marks["llm_first_token"], marks["llm_done"]) == (2_000, 4_000)
+    assert (marks["tts_request"], marks["tts_first_byte"], marks["tts_done"]) == (2_000, 3_000, 5_000)
+    marks = marks_of(0.1, promoted_after_s=5)  # it was a guess: the second phrase waits for the end of the turn
+    assert (marks["llm_done"], marks["tts_first_byte"], marks["tts_done"]) == (200, 1_100, 6_000)
+
+
+@virtual_time
+async def test_a_reply_of_one_phrase_is_done_when_it_is_made():
+    """Also if it waits for the end of the turn after that."""
+    facts, loop = [], asyncio.get_running_loop()
+    stages = Stages(stt=None, llm=None, tts=SlowVoice([LOUD]), warm=None)
+    attempt = ReplyAttempt(
+        Work(1), stages, Bin(), post=facts.append, now_us=lambda: round(loop.time() * 1e6), timeouts=Timeouts(9, 9)
+    )
+    began_us = round(loop.time() * 1e6)
+    loop.call_later(5, attempt.promote)
+    await attempt.run([], "It is me.")
+    done = [fact for fact in facts if isinstance(fact, ReplyMark) and fact.name == "tts_done"]
+    assert done == [ReplyMark(1, "tts_done", began_us + 1_000_000)]
+
+
+@pytest.mark.parametrize("text", [" ", "It is me."])
+@virtual_time
+async def test_what_was_not_done_has_no_end(text):
+    """Nothing was to be said, or it was not said to its end."""
+    facts = []
+    stages = Stages(stt=None, llm=None, tts=Voice([LOUD, BROKEN]), warm=None)
+    attempt = ReplyAttempt(Work(1), stages, Bin(), post=facts.append, now_us=lambda: 0, timeouts=Timeouts(1, 1))
+    attempt.promote()
+    await attempt.run([], text)
+    assert not [fact for fact in facts if isinstance(fact, ReplyMark) and fact.name.endswith("_done")]

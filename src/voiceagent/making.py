@@ -55,11 +55,11 @@ class Making:
             self._post(ReplyReady(self.epoch))
         await self._outbox.audio(self.epoch, pcm)
 
-    def _mark(self, name: str) -> None:
-        """Post a moment of this attempt, the first time that it comes."""
+    def _mark(self, name: str, at_us: int | None = None) -> None:
+        """Post a moment of this attempt, the present one if no other is given, the first time that it comes."""
         if name not in self._marked:
             self._marked.add(name)
-            self._post(ReplyMark(self.epoch, name, self._now_us()))
+            self._post(ReplyMark(self.epoch, name, self._now_us() if at_us is None else at_us))
 
     def _requested(self) -> None:
         """The model is asked, for the first time or again."""

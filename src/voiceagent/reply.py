@@ -83,6 +83,9 @@ class ReplyAttempt(Making):
         self._phrases: asyncio.Queue[str | StageError | None] = asyncio.Queue(maxsize=PHRASES_AHEAD)
         self._speeches: asyncio.Queue[_Speech | None] = asyncio.Queue(maxsize=1)  # one is played, one is prepared
         self._promoted = asyncio.Event()
+        self._fetching = 0  # phrases whose speech was asked for and is not there to its end
+        self._asked_all = False
+        self._fetched_us: int | None = None  # when the last of them was
 
     @property
     def promoted(self) -> bool:
@@ -125,6 +128,7 @@ class ReplyAttempt(Making):
                         for phrase in cutter.feed(text):
                             self._mark("first_clause")
                             await self._phrases.put(phrase)
+                self._mark("llm_done")
             for phrase in cutter.flush():
                 self._mark("first_clause")
                 await self._phrases.put(phrase)
@@ -198,10 +202,18 @@ class ReplyAttempt(Making):
             else:
                 speech = _Speech(phrase)
                 self.work.characters += len(phrase)
+                self._fetching += 1
                 self._spawn(self._fetch(speech))
             await self._speeches.put(speech)
             await self._promoted.wait()
+        self._asked_all = True
+        self._mark_speech_done()
         await self._speeches.put(None)
+
+    def _mark_speech_done(self) -> None:
+        """No phrase is to come, and the speech of none is missing; of a guess that is known only once its turn has ended."""
+        if self._asked_all and not self._fetching and self._fetched_us is not None:
+            self._mark("tts_done", self._fetched_us)
 
     async def _fetch(self, speech: _Speech) -> None:
         for attempt in range(1, MAX_TRIES + 1):
@@ -223,6 +235,9 @@ class ReplyAttempt(Making):
                     return
                 await self._again(failure)
             else:
+                self._fetching -= 1
+                self._fetched_us = self._now_us()
+                self._mark_speech_done()
                 await speech.chunks.put(None)
                 return
 

@@ -58,6 +58,7 @@ class SpokenAttempt(Making):
             self._words.end(broken=True)
             self._post(ReplyFailed(self.epoch, failure.stage, failure.code, failure.message))
         else:
+            self._mark("model_done")
             self._words.end(broken=False)
         self._done("realtime")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 # what it went on to do.
 _WORKS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("stt", "commit", ("stt_final", "words_final"), ()),
-    ("llm", "llm_request", ("llm_first_token",), ("first_clause",)),
-    ("tts", "tts_request", ("tts_first_byte",), ("tts_first_audible",)),
-    ("realtime", "llm_request", ("model_first_audio",), ()),
+    ("llm", "llm_request", ("llm_first_token",), ("first_clause", "llm_done")),
+    ("tts", "tts_request", ("tts_first_byte",), ("tts_first_audible", "tts_done")),
+    ("realtime", "llm_request", ("model_first_audio",), ("model_done",)),
     ("playback", "playback_start", ("playback_start",), ("playback_end", "flush_ack")),
 )
 STAGES = ("stt", "llm", "tts", "realtime")
