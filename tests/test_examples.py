@@ -114,6 +114,15 @@ def test_the_test_of_the_bakery(tmp_path, without):
     assert "2 passed" in done.stdout
 
 
+def test_the_tests_of_the_examples_where_they_are():
+    """The configuration of this repository, which is for other plugins, is not theirs."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:anyio"]
+    done = subprocess.run(
+        [*command, "examples"], cwd=EXAMPLES.parent, env=PLAIN, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_all_are_named():
     """Every example is in the table."""
     told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
