@@ -31,6 +31,20 @@ def test_a_log():
     assert reading.summary() == ""
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"schema": "voice.page/1", "fields_of": ["voice.turn/1"], "turns": []}',
+        '{\n "schema": "voice.page/1",\n "turns": []\n}\n',
+    ],
+)
+def test_what_the_page_exports_is_no_log(text):
+    """It has less than a log, which one sentence says; a log whose texts speak of it is a log."""
+    with pytest.raises(Unreadable, match="log is what the page exported, .*: give the server's log"):
+        taken(text)
+    assert taken(turn_line(content={"user": '"schema": "voice.page/1"'}))[1].turns == 1
+
+
 def test_fields_of_a_later_log_are_ignored_and_those_of_an_older_one_absent():
     """Within a version fields are only added."""
     found, reading = taken(turn_line(colour="red"))

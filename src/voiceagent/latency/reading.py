@@ -1,16 +1,19 @@
 """Logs as records: each line by its contract; what is no record, is broken, or of another version is counted by its number."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from voiceagent.latency.lines import Damaged, blocks, lines
+from voiceagent.latency.lines import Damaged, Unreadable, blocks, lines
 from voiceagent.records import TRANSITION_SCHEMA, TURN_SCHEMA, TransitionLine, TurnLine
 
 TURN = TURN_SCHEMA.partition("/")[0].encode() + b"/"
 TRANSITION = TRANSITION_SCHEMA.partition("/")[0].encode() + b"/"
+EXPORT = re.compile(rb'[\s\xef\xbb\xbf]*\{?\s*"schema":\s*"voice\.page/')
+"""How a file of the page's *Export as JSON* begins, in its first or second line."""
 TOLD = 5
 """So many wrong lines are named; the others are counted."""
 LONGEST_REASON = 120
@@ -82,7 +85,7 @@ def read(paths: Iterable[str], reading: Reading, *, turns: bool = True, transiti
 def records(
     file: str, read_blocks: Iterable[bytes], reading: Reading, *, turns: bool = True, transitions: bool = True
 ) -> Iterator[Located]:
-    """Yield the records of one file, given as blocks of bytes."""
+    """Yield the records of one file, given as blocks of bytes. Raises `Unreadable` where it is no log but the page's."""
     number = 0
     try:
         for number, line in enumerate(lines(read_blocks), 1):
@@ -90,6 +93,11 @@ def records(
             if line is None:
                 reading.wrong(file, number, "longer than a record may be")
                 continue
+            if number <= 2 and EXPORT.match(line):
+                raise Unreadable(
+                    f"{printable(file)} is what the page exported, which has less than is reckoned with here: "
+                    "give the server's log of these sessions (log_file)"
+                )
             is_turn, is_transition = TURN in line, TRANSITION in line
             if not (is_turn or is_transition):
                 _other(file, number, line, reading)
@@ -100,6 +108,7 @@ def records(
             else:
                 _unread(file, number, line, reading)
     except Damaged as damaged:
+        reading.lines += 1
         reading.wrong(file, number + 1, str(damaged))
 
 
