@@ -161,7 +161,7 @@ def _against(told: dict[str, Any]) -> str:
         for each in told["differences"]
     ]  # fmt: skip
     note = f'<p class="quiet">{told["old_turns"]:,} turns there, {told["new_turns"]:,} here.</p>'
-    return note + _table(["what", "there", "here", "difference", "95 % interval", ""], rows)
+    return note + _table(["what", "there", "here", "difference", "95 % interval", ""], rows, kind="against")
 
 
 def _turn(turn: TurnLine) -> str:
@@ -196,7 +196,8 @@ def _sessions(timelines: Timelines) -> str:
 
 
 def _session(session: Session, whole_ms: float) -> str:
-    facts = f"{session.first_at[:19].replace('T', ' ')} UTC · {session.turns} turns · longest gap {ms(session.longest_gap_ms)} ms"
+    turns = "1 turn" if session.turns == 1 else f"{session.turns:,} turns"
+    facts = f"{session.first_at[:19].replace('T', ' ')} UTC · {turns} · longest gap {ms(session.longest_gap_ms)} ms"
     cut = " · and more" if session.cut else ""
     heading = f"<h3>{escape(printable(session.name))} <span>{escape(printable(facts + cut))}</span></h3>"
     return f'<div class="session">{heading}{charts.states(session, whole_ms)}</div>'
