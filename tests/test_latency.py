@@ -309,6 +309,27 @@ def test_a_terminal_of_few_letters(log):
     assert "????" in out
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")  # noqa: PTH110 - a device
+@pytest.mark.parametrize("words", [("latency",), ("latency", "--json"), ("replay",)], ids=" ".join)
+def test_a_full_disk(log, words):
+    """What cannot be written is told in a sentence, at the end of what was printed, too."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        command = [sys.executable, "-m", "voiceagent.cli", *words, str(log)]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr.decode().splitlines()[-1]) == (
+        2, "voiceagent: cannot write: No space left on device",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["LOG", "-"])
+def test_the_page_does_not_overwrite_a_log(log, path):
+    """A slip of the hand costs no log; `-` would be a file of that name."""
+    before = log.read_bytes()
+    code, out, err = command("latency", log, "--html", log if path == "LOG" else "-")
+    assert (code, out, log.read_bytes()) == (2, "", before)
+    assert "--html needs a file of its own" in err
+
+
 def test_following(log):
     """Turns are told as they are written, one a line; those that were there before are in the tables at the end."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}

@@ -1,6 +1,8 @@
 """The command ``voiceagent``: each verb imports its own room, so that none waits for what it does not use."""
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,28 @@ GAP_PROFILES = ("peers", "mid", "seed", "seed-streaming", "openai26", "zero")  #
 FAMILIES = ("plain", "pausing", "dictating", "backchannel", "tic and cough", "side speech", "barge-in", "echo")
 
 
-@click.group()
+class _Verbs(click.Group):
+    """The verbs; where nothing can be written to standard output any more, one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb and write what is left of its output."""
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # the shell closed it
+                setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - it lives as long as the process
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is not tried again
+            click.echo(f"voiceagent: cannot write: {error.strerror}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Verbs)
 @click.version_option(__version__)
 def main() -> None:
     """A voice agent server with an explicit state machine. With no key and no network a local twin answers."""

@@ -189,6 +189,14 @@ def _check(wish: Wish) -> None:
         raise BadWish("--fail-above-ms says how much slower than the log of --against is too much")
     if (*wish.logs, str(wish.against)).count(STDIN) > 1:
         raise BadWish("standard input can be read once")
+    if wish.html is not None and (str(wish.html) == STDIN or (wish.html.exists() and _read_too(wish.html, wish))):
+        raise BadWish(f"--html needs a file of its own, and {wish.html} is none")
+
+
+def _read_too(html: Path, wish: Wish) -> bool:
+    """Tell whether the page would be written over a log that is read."""
+    logs = [Path(log) for log in wish.logs if log != STDIN] + ([wish.against] if wish.against is not None else [])
+    return any(log.exists() and html.samefile(log) for log in logs)
 
 
 def _reading(reading: Reading) -> dict[str, Any]:
