@@ -11,13 +11,11 @@ from tests.virtual import virtual_time
 from tests.world import world
 from voiceagent import protocol, recordpage
 from voiceagent.events import Tuned
-from voiceagent.patience import Wait
 from voiceagent.records import COMPONENTS, MARKS, OUTCOMES, TransitionLine, TurnLine
 from voiceagent.session import INBOX_FACTS
 from voiceagent.simulation.lines import as_written, misfit, negatives
 from voiceagent.timeline import CHAIN, SEGMENTS, Outcome, TransitionRecord
-from voiceagent.turns import Turn
-from voiceagent.twin import FaultPlan, Script
+from voiceagent.twin import Script
 
 QUESTION_MS = 800
 ANSWER = "It is nine in the morning and the sun is up."
@@ -318,76 +316,3 @@ def test_a_misfit_is_told():
     assert misfit({name: value for name, value in whole.items() if name != "inbox"}) == "unlike the schema: ['inbox']"
     assert misfit(whole | {"inbox": -1}) == "inbox: Input should be greater than or equal to 0"
     assert list(negatives({"a": [{"b": -1, "offset_ms": -1}]})) == ["b is -1"]
-
-
-@virtual_time
-async def test_each_pause_is_told_with_the_wait_that_it_had():
-    """Words that are not whole wait for longer; and a wait that ended the turn too early is no longer than its pause."""
-    script = Script(
-        transcripts=["i would like to", "order a pizza.", "with cheese."], replies=[ANSWER], partials=False,
-        llm_first_token_ms=2_000,
-    )  # fmt: skip
-    async with world(script, filler="none") as w:
-        w.browser.speak(QUESTION_MS)
-        await asyncio.sleep(1.6)  # 0.8 s of speech and as much silence
-        w.browser.speak(QUESTION_MS)
-        await w.browser.until_leaf("thinking")
-        w.browser.speak(QUESTION_MS)
-        await w.browser.until_turns(2)
-        record = next(record for record in w.turns if record.outcome == "completed")
-        assert record.reopened == 1
-        (within_ms, ended_ms), (unfinished_ms, complete_ms) = record.pauses_ms, record.pause_waits_ms
-        assert (within_ms, unfinished_ms, complete_ms) == (800, 500 + 900, 400)
-        assert ended_ms >= complete_ms
-        assert (record.wait_ms, record.wait_reason) == (400, "complete")
-
-
-def test_a_reopened_turn_has_the_wait_of_its_rest():
-    """What is told of the end is told of the later part, as its marks are."""
-    first, rest = Turn(1, "user", 0, wait=Wait(400, "complete")), Turn(2, "user", 1, wait=Wait(1_400, "unfinished"))
-    rest.voicing_us, rest.end_probability = 300_000, 0.25
-    first.join(rest)
-    assert (first.wait, first.voicing_us, first.end_probability) == (Wait(1_400, "unfinished"), 300_000, 0.25)
-
-
-@pytest.mark.parametrize("settings", [{"endpoint_adapts": True}, FIXED])
-def test_no_silence_ends_a_turn_with_a_key(settings):
-    """While it is held a pause has no wait; nor has a turn that it ended."""
-
-    @virtual_time
-    async def run():
-        script = Script(transcripts=["what time is it", "in Rome"], replies=[ANSWER], partials=False)
-        async with world(script, **settings) as w:
-            w.browser.send_up(protocol.PushToTalk(down=True))
-            w.browser.speak(QUESTION_MS)
-            await asyncio.sleep(1.1)
-            w.browser.speak(QUESTION_MS)
-            await asyncio.sleep(1)
-            w.browser.send_up(protocol.PushToTalk(down=False))
-            await w.browser.until_turns(1)
-            (record,) = w.turns
-            assert (record.pauses_ms, record.pause_waits_ms, record.wait_ms) == ((300,), (None,), None)
-
-    run()
-
-
-@virtual_time
-async def test_a_turn_that_is_cut_for_its_length_has_no_wait():
-    """A pause before has one; the silence after the cut is not what ended the turn."""
-    script = Script(transcripts=["what time is it", "in Rome"], replies=[ANSWER], partials=False)
-    async with world(script, max_turn_s=3.0, **FIXED) as w:
-        w.browser.speak(QUESTION_MS)
-        await asyncio.sleep(1)
-        w.browser.speak(4_000)
-        await w.browser.until_turns(1)
-        record = w.turns[0]
-        assert (record.pauses_ms, record.pause_waits_ms, record.wait_ms) == ((200,), (500,), None)
-
-
-@virtual_time
-async def test_what_a_voice_model_heard_twice_is_counted():
-    """A connection that was lost with an item that was not answered yet: it is said to the next one again."""
-    plan = FaultPlan({"stage": "realtime", "fault": "drop", "event": "response.created", "after_events": 1, "nth": 1})
-    async with world(Script(replies=[ANSWER]), faults=plan, mode="realtime", **FIXED) as w:
-        await asked(w)
-        assert as_written(w.turns[0])["stt"]["retries"] == 1

@@ -114,19 +114,17 @@ class Playing(Answering):
     # ----------------------------------------------------------------------------------- failures
     def _reply_retried(self, fact: ReplyRetried) -> None:
         if current := self._current(fact.epoch):
-            turn, reply = current
-            fault = StageFault(fact.stage, fact.code, recovered=True)
-            turn.faults.append(fault)
-            reply.retried.append(fault)
+            current[0].faults.append(StageFault(fact.stage, fact.code, recovered=True))
 
     def _reply_failed(self, fact: ReplyFailed) -> None:
         current = self._current(fact.epoch)
         if current is None:
             return
         turn, reply = current
-        if not turn.guessed and not reply.ready:  # then what was tried once more did not work either
-            spent = {id(fault) for fault in reply.retried if fault.stage == fact.stage}
-            turn.faults = [replace(one, recovered=False) if id(one) in spent else one for one in turn.faults]
+        if not turn.guessed and not reply.ready:  # then what was tried once more, or early, did not work either
+            turn.faults = [
+                replace(fault, recovered=fault.recovered and fault.stage != fact.stage) for fault in turn.faults
+            ]
         if turn.guessed:  # the turn has not ended: there will be another try when it has
             turn.faults.append(StageFault(fact.stage, fact.code, recovered=True))
             self._drop_guess(turn)

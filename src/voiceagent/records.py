@@ -111,7 +111,7 @@ class SttPart(_Part):
     model: str = Field(description="As the settings name it.")
     audio_ms: Ms = Field(description="Audio that was sent, pre-roll included.")
     items: Count = Field(description="Committed pieces; those of a reopened turn went to its parent.")
-    retries: Count = Field(description="How often a piece had to be sent again.")
+    retries: Count = Field(description="How often a piece of which all was sent had to be sent again.")
 
 
 class LlmPart(_Part):

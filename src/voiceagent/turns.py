@@ -48,7 +48,6 @@ class Reply:
     leading_silence_us: int = 0
     marks: dict[str, int] = field(default_factory=dict)
     failure: str = ""  # the stage that failed in it
-    retried: list[StageFault] = field(default_factory=list)  # what failed once, and may have worked then
 
     @property
     def ready(self) -> bool:
