@@ -1,7 +1,8 @@
 """``POST /v1/chat/completions``: streamed and not, with usage and function calls."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
@@ -80,22 +81,23 @@ class _Completion:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**self._base, "object": "chat.completion.chunk", "choices": [choice]})
 
-    async def events(self, tokens: AsyncIterator[str | FunctionCall]) -> AsyncIterator[bytes]:
+    async def events(self, tokens: AsyncGenerator[str | FunctionCall]) -> AsyncGenerator[bytes]:
         """Stream it."""
         yield self._chunk({"role": "assistant", "content": ""})
         finish, calls = "stop", 0
         try:
-            async for token in tokens:
-                if isinstance(token, FunctionCall):
-                    finish = "tool_calls"
-                    yield self._chunk({"tool_calls": [{"index": calls, **_call(token)}]})
-                    calls += 1
-                    continue
-                if self._count >= self._limit:
-                    finish = "length"
-                    break
-                self._count += 1
-                yield self._chunk({"content": token})
+            async with aclosing(tokens):
+                async for token in tokens:
+                    if isinstance(token, FunctionCall):
+                        finish = "tool_calls"
+                        yield self._chunk({"tool_calls": [{"index": calls, **_call(token)}]})
+                        calls += 1
+                        continue
+                    if self._count >= self._limit:
+                        finish = "length"
+                        break
+                    self._count += 1
+                    yield self._chunk({"content": token})
         except EngineError as error:
             yield event(error_body(error.message, kind="server_error", code=error.code))
             return
@@ -104,19 +106,20 @@ class _Completion:
             yield event({**self._base, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()})
         yield b"data: [DONE]\n\n"
 
-    async def whole(self, tokens: AsyncIterator[str | FunctionCall]) -> dict[str, Any]:
+    async def whole(self, tokens: AsyncGenerator[str | FunctionCall]) -> dict[str, Any]:
         """Return it at once. Raises `EngineError`."""
         text, calls, finish = "", list[dict[str, Any]](), "stop"
-        async for token in tokens:
-            if isinstance(token, FunctionCall):
-                calls.append(_call(token))
-                finish = "tool_calls"
-            elif self._count >= self._limit:
-                finish = "length"
-                break
-            else:
-                self._count += 1
-                text += token
+        async with aclosing(tokens):
+            async for token in tokens:
+                if isinstance(token, FunctionCall):
+                    calls.append(_call(token))
+                    finish = "tool_calls"
+                elif self._count >= self._limit:
+                    finish = "length"
+                    break
+                else:
+                    self._count += 1
+                    text += token
         message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
         if calls:
             message["tool_calls"] = calls

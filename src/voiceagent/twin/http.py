@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from voiceagent.twin.errors import identifier
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-BODY_S = 60.0
+SILENT_S = 60.0
 T = TypeVar("T")
 
 
@@ -30,12 +31,25 @@ class BadRequest(Exception):  # noqa: N818 - an answer
         self.status = status
 
 
-class EventStream(StreamingResponse):
+class ClosedStream(StreamingResponse):
+    """A stream whose making ends with it, also where its client has left."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], **more: Any) -> None:
+        super().__init__(chunks, **more)
+        self._chunks = chunks
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it, to its end or to the client's."""
+        async with aclosing(self._chunks):
+            await super().stream_response(send)
+
+
+class EventStream(ClosedStream):
     """Server-sent events, never compressed."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
         super().__init__(events, headers={"x-request-id": identifier("req"), "cache-control": "no-cache"})
 
 
@@ -65,7 +79,7 @@ def objects_of(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return value
 
 
-async def joined(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
+async def joined(first: T | None, rest: AsyncIterator[T]) -> AsyncGenerator[T]:
     """Stream what was taken already and the rest, which is closed in the end."""
     try:
         if first:
@@ -99,24 +113,26 @@ async def _gone(request: Request) -> None:
         pass
 
 
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Bound the reading of a body. Raises `BadRequest` of status 408."""
-    try:
-        async with asyncio.timeout(BODY_S):
-            yield
-    except TimeoutError:
-        raise BadRequest("The request did not come in time.", None, status=408) from None
+def in_time(request: Request) -> Request:
+    """Return the request with a bound to the wait for more of its body. Reading it raises `BadRequest` of status 408."""
+
+    async def receive() -> Message:
+        try:
+            async with asyncio.timeout(SILENT_S):
+                return await request.receive()
+        except TimeoutError:
+            raise BadRequest("The request did not come in time.", None, status=408) from None
+
+    return Request(request.scope, receive)
 
 
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the body, a JSON object. Raises `BadRequest`."""
     raw = b""
-    async with in_time():
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > MAX_BODY_BYTES:
-                raise BadRequest("The request is too large.", None)
+    async for chunk in in_time(request).stream():
+        raw += chunk
+        if len(raw) > MAX_BODY_BYTES:
+            raise BadRequest("The request is too large.", None)
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from importlib.util import find_spec
 from typing import Any
 
@@ -95,13 +96,14 @@ class LocalEngines:
     async def speak(self, text: str, voice: str, speed: float, on_words: OnWords | None = None) -> AsyncIterator[bytes]:
         """Stream the synthesiser's audio, in chunks of 40 ms or more."""
         waiting = b""
-        async for head, pcm in self._tts.request({"text": text, "voice": voice, "speed": speed}):
-            if on_words is not None and (words := head.get("words")):
-                on_words([WordEnd(*word) for word in words])
-            waiting += pcm
-            if len(waiting) >= LEAST_CHUNK_BYTES:
-                yield waiting
-                waiting = b""
+        async with aclosing(self._tts.request({"text": text, "voice": voice, "speed": speed})) as answers:
+            async for head, pcm in answers:
+                if on_words is not None and (words := head.get("words")):
+                    on_words([WordEnd(*word) for word in words])
+                waiting += pcm
+                if len(waiting) >= LEAST_CHUNK_BYTES:
+                    yield waiting
+                    waiting = b""
         if waiting:
             yield waiting
 
@@ -183,8 +185,10 @@ class LocalTranscription:
 async def _decode(worker: Worker, past: Sequence[Piece], audio: bytes, *, final: bool) -> tuple[str, bool]:
     before = b"".join(piece.audio for piece in past)
     given = " ".join(piece.words for piece in past if piece.words)
-    async for answer, _ in worker.request({"final": final, "seam": len(before), "given": given}, before + audio):
-        return str(answer["words"]), bool(answer["goes_on"])
+    asked = worker.request({"final": final, "seam": len(before), "given": given}, before + audio)
+    async with aclosing(asked) as answers:
+        async for answer, _ in answers:
+            return str(answer["words"]), bool(answer["goes_on"])
     return "", False
 
 

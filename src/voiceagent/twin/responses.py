@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
@@ -59,23 +60,26 @@ class ResponsesApi:
         return JSONResponse(making.shape(), headers={"x-request-id": identifier("req")})
 
     async def _keeping(
-        self, making: "_Making", said: Messages, tokens: AsyncIterator[str | FunctionCall], *, keep: bool
-    ) -> AsyncIterator[Event]:
-        async for event in making.events(tokens):
-            if keep and event["type"] in ("response.completed", "response.incomplete"):
-                self._kept.keep(making.id, said + making.messages())
-            yield event
+        self, making: "_Making", said: Messages, tokens: AsyncGenerator[str | FunctionCall], *, keep: bool
+    ) -> AsyncGenerator[Event]:
+        async with aclosing(making.events(tokens)) as events:
+            async for event in events:
+                if keep and event["type"] in ("response.completed", "response.incomplete"):
+                    self._kept.keep(making.id, said + making.messages())
+                yield event
 
 
-async def _through(events: AsyncIterator[Event]) -> None:
-    async for _ in events:
-        pass
+async def _through(events: AsyncGenerator[Event]) -> None:
+    async with aclosing(events):
+        async for _ in events:
+            pass
 
 
-async def _numbered(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+async def _numbered(events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
     numbers = itertools.count()
-    async for event in events:
-        yield named_event({**event, "sequence_number": next(numbers)})
+    async with aclosing(events):
+        async for event in events:
+            yield named_event({**event, "sequence_number": next(numbers)})
 
 
 class _Making:
@@ -127,27 +131,28 @@ class _Making:
     def _whole(self, kind: str) -> Event:
         return {"type": f"response.{kind}", "response": self.shape()}
 
-    async def events(self, tokens: AsyncIterator[str | FunctionCall]) -> AsyncIterator[Event]:
+    async def events(self, tokens: AsyncGenerator[str | FunctionCall]) -> AsyncGenerator[Event]:
         """Stream its events; the last one is completed, incomplete or failed."""
         yield self._whole("created")
         yield self._whole("in_progress")
         message: _Message | None = None
         try:
-            async for token in tokens:
-                if isinstance(token, FunctionCall):
-                    for event in self._called(token):
-                        yield event
-                    continue
-                if self._count >= self._limit:
-                    self._cut = True
-                    break
-                self._count += 1
-                if message is None:
-                    message = _Message(len(self._output))
-                    self._output.append(message.item("in_progress"))
-                    for event in message.begin():
-                        yield event
-                yield message.delta(token)
+            async with aclosing(tokens):
+                async for token in tokens:
+                    if isinstance(token, FunctionCall):
+                        for event in self._called(token):
+                            yield event
+                        continue
+                    if self._count >= self._limit:
+                        self._cut = True
+                        break
+                    self._count += 1
+                    if message is None:
+                        message = _Message(len(self._output))
+                        self._output.append(message.item("in_progress"))
+                        for event in message.begin():
+                            yield event
+                    yield message.delta(token)
         except EngineError as error:
             self.failure, self._status = error, "failed"
             yield self._whole("failed")

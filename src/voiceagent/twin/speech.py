@@ -2,15 +2,16 @@
 
 import base64
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from voiceagent.twin.catalogue import Catalogue
 from voiceagent.twin.errors import error_body, identifier
-from voiceagent.twin.http import BadRequest, EventStream, event, joined, json_body, while_there
+from voiceagent.twin.http import BadRequest, ClosedStream, EventStream, event, joined, json_body, while_there
 from voiceagent.twin.ports import EngineError, Engines, WordEnd
 
 MAX_INPUT_CHARS = 4096
@@ -39,7 +40,7 @@ class Speech:
             audio = joined(_endless_wav_header(), audio)
         if streamed == "sse":
             return EventStream(_events(text, audio, words))
-        return StreamingResponse(
+        return ClosedStream(
             audio, media_type="audio/pcm" if form == "pcm" else "audio/wav",
             headers={"x-request-id": identifier("req")},
         )  # fmt: skip
@@ -65,15 +66,16 @@ def _checked(body: dict[str, Any]) -> tuple[str, str, str, float, str]:
     return text, form, str(voice.get("id", "")) if isinstance(voice, dict) else str(voice), float(speed), streamed
 
 
-async def _events(text: str, audio: AsyncIterator[bytes], words: list[WordEnd]) -> AsyncIterator[bytes]:
+async def _events(text: str, audio: AsyncGenerator[bytes], words: list[WordEnd]) -> AsyncGenerator[bytes]:
     """Stream speech as events; the engine adds to `words` before the audio they end in, and they are told before it."""
     samples = 0
     try:
-        async for pcm in audio:
-            samples += len(pcm) // 2
-            delta = b'data: {"type": "speech.audio.delta", "audio": "%b"}\n\n' % base64.b64encode(pcm)
-            yield _word_event(words) + delta
-            words.clear()
+        async with aclosing(audio):
+            async for pcm in audio:
+                samples += len(pcm) // 2
+                delta = b'data: {"type": "speech.audio.delta", "audio": "%b"}\n\n' % base64.b64encode(pcm)
+                yield _word_event(words) + delta
+                words.clear()
     except EngineError as error:
         yield event(error_body(error.message, kind="server_error", code=error.code))
         return

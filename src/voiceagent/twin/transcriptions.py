@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Transcriptions:
         if length.isdigit() and int(length) > MAX_FILE_BYTES + 65_536:
             raise BadRequest("Maximum content size limit (26214400 bytes) exceeded.", "file", status=413)
         try:
-            async with in_time(), request.form(max_files=1, max_fields=40) as form:
+            async with in_time(request).form(max_files=1, max_fields=40) as form:
                 model, answer_format, data = await self._read(form)
                 streamed = str(form.get("stream", "")).lower() == "true"
         except HTTPException as error:  # the parser's, for a body that is no form
@@ -108,7 +108,7 @@ def _usage(model: str, seconds: float, words: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _events(words: str, usage: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _events(words: str, usage: dict[str, Any]) -> AsyncGenerator[bytes]:
     for delta in re.findall(r"\s*\S+", words):
         yield event({"type": "transcript.text.delta", "delta": delta})
     yield event({"type": "transcript.text.done", "text": words, "usage": usage})

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -52,7 +52,7 @@ class Worker:
                 raise EngineError(500, "engine_failed", f"The local engine {self._module} does not start.") from None
             self._reader = asyncio.create_task(self._deliver(), name=self._module)
 
-    async def request(self, head: dict[str, Any], body: bytes = b"") -> AsyncIterator[tuple[dict[str, Any], bytes]]:
+    async def request(self, head: dict[str, Any], body: bytes = b"") -> AsyncGenerator[tuple[dict[str, Any], bytes]]:
         """Send a request and yield its answers up to the last one. Raises `EngineError`."""
         if len(self._answers) >= MAX_WAITING:
             raise EngineError(503, "engine_overloaded", "The local engine is overloaded.")
