@@ -97,6 +97,21 @@ async def test_nothing_is_recovered_where_the_turn_failed():
         assert [fault.recovered for fault in record.faults] == [False] * 4
 
 
+@virtual_time
+async def test_a_turn_that_failed_tells_how_far_its_reply_came():
+    """The voice is gone: what was asked of the model and of the voice is told all the same, though nothing was heard."""
+    async with world(
+        Script(replies=[ANSWER], tts_error=dict.fromkeys(range(1, 9), 500)), speculate=False, **FIXED
+    ) as w:
+        await asked(w)
+        line = next(line for line in checked(w) if line["event"] == "turn")
+        assert (line["outcome"], line["gap_ms"], line["heard_ms"], line["reply_ms"]) == ("failed", None, 0, 0)
+        assert {"llm_request", "llm_first_token", "tts_request"} <= line["marks_ms"].keys()
+        assert "first_frame_sent" not in line["marks_ms"]
+        assert (line["llm"]["attempts"], line["tts"]["audio_ms"]) == (1, 0)
+        assert line["tts"]["characters"] > 0
+
+
 LEAVES = ("transcribing_open", "transcribing_ended", "thinking", "speaking", "barge_in_thinking", "barge_in_speaking")
 
 

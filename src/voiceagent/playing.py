@@ -141,8 +141,10 @@ class Playing(Answering):
         """In thinking: one apology aloud; if there is no voice for it, or it failed too, the page says it."""
         if stage in VOICES or turn.apologies:
             self._fire(Trigger.GAVE_UP, stage)
+            reply = turn.reply
             self._drop_reply(turn)
             self._send(protocol.Notice(code="no_voice", message=NO_VOICE))
+            turn.reply = reply  # the record tells how far it came
             self._finish(turn, "failed")
             self.turn = None
             self._part(turn)
