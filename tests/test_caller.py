@@ -1,18 +1,21 @@
 """``voiceagent call``: sound files of any kind, a speaker in software, and what the command says."""
 
+import asyncio
 import json
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.running_server import served
+from tests.virtual import virtual_time
 from voiceagent import protocol
-from voiceagent.caller import CallError, websocket_url
+from voiceagent.caller import Call, CallError, websocket_url
 from voiceagent.soundfiles import SoundFileError, read_speech
 from voiceagent.speaker import Speaker
 from voiceagent.twin.scripted import tone
@@ -214,3 +217,23 @@ def test_here_is_a_worked_example():
     """The client's file is short enough to be read as one."""
     path = Path(__file__).parents[1] / "src" / "voiceagent" / "caller.py"
     assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+# ------------------------------------------------------------------------------------------ waiting
+@virtual_time
+async def test_a_long_answer_is_heard_out():
+    """The limit is on silence: of an answer that goes on everything is waited for; of one that stands still not."""
+    call = Call("ws://127.0.0.1:9/ws", [], timeout_s=30)
+    loop, began_s = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    call.speaker = SimpleNamespace(playing=1, heard_ms=lambda _: min(loop.time() - began_s, 100) * 1000)
+
+    async def play():
+        while True:
+            await asyncio.sleep(1)
+            call._happened.set()
+
+    playing = asyncio.create_task(play())
+    assert await call._until(lambda: loop.time() >= began_s + 90, 30)
+    assert not await call._until(lambda: False, 30)
+    assert loop.time() == began_s + 130
+    playing.cancel()

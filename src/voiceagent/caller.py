@@ -240,8 +240,7 @@ class Call:
             if isinstance(utterance, str):
                 self._put(protocol.Text(text=utterance))
             else:
-                epoch = self.speaker.playing
-                self._over = (epoch, self.speaker.heard_ms(epoch) if epoch is not None else 0.0)
+                self._over = self._heard()
                 self._speech, self._said = utterance, 0
                 await self._until(lambda: self._said >= len(self._speech), len(utterance) / 2 / protocol.RATE_HZ + 5)
             if self._barge_in_ms is not None and not last:
@@ -268,14 +267,22 @@ class Call:
         )
 
     async def _until(self, condition: Any, timeout_s: float) -> bool:
+        """Wait for it, for so long at most from now or from the last that was heard; False if it did not come."""
+        loop, heard = asyncio.get_running_loop(), self._heard()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
                 while not condition():
                     self._happened.clear()
                     await self._happened.wait()
+                    if heard != (heard := self._heard()):
+                        limit.reschedule(loop.time() + timeout_s)
         except TimeoutError:
             return False
         return True
+
+    def _heard(self) -> tuple[int | None, float]:
+        epoch = self.speaker.playing
+        return epoch, self.speaker.heard_ms(epoch) if epoch is not None else 0.0
 
 
 def _counts(done: protocol.TurnDone) -> bool:

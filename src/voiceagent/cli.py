@@ -153,7 +153,7 @@ def twin(
     default=None,
     help="Three models or one; as the server if not given.",
 )
-@click.option("--timeout-s", default=30.0, show_default=True, help="Longest wait for an answer.")
+@click.option("--timeout-s", default=30.0, show_default=True, help="Longest silence that is waited through.")
 @click.option(
     "--save", type=click.Path(path_type=Path), default=None, help="Write what was heard of the replies (WAV)."
 )
