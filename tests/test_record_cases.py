@@ -125,7 +125,8 @@ def test_a_hang_up_in_each_state(leaf, mode):
     @virtual_time
     async def run():
         script = Script(
-            transcripts=["a story", "no, another"], replies=[STORY], partials=False, stt_delay_ms=900 if leaf == "transcribing_ended" else 50,
+            transcripts=["a story", "no, another"], replies=[STORY], partials=False,
+            stt_delay_ms=900 if leaf == "transcribing_ended" else 50,
             llm_first_token_ms=1_500,
         )  # fmt: skip
         async with world(script, mode=mode, speculate=False, filler="none", **FIXED) as w:
