@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,8 +64,9 @@ class Obliging(ScriptedEngines):
         if tools and messages and messages[-1].get("role") == "user":
             yield FunctionCall(tools[0].get("function", tools[0])["name"], "{}")
             return
-        async for token in super().reply(messages, tools):
-            yield token
+        async with aclosing(super().reply(messages, tools)) as tokens:
+            async for token in tokens:
+                yield token
 
 
 def engines() -> Obliging:
