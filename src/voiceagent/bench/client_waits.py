@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 from voiceagent.bench.client_costs import MESSAGES, PHRASE, SPEECH, TOKENS
@@ -95,7 +95,7 @@ def _sounds(part: Any) -> bool:
 
 async def _leave(stream: AbstractAsyncContextManager[Any], counts: Callable[[Any], bool]) -> float:
     taken = 0
-    async with stream as parts:
+    async with stream as parts, aclosing(parts):
         async for part in parts:
             taken += counts(part)
             if taken == FEW:
