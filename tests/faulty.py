@@ -34,12 +34,6 @@ def row(stage, becomes, fault, **fields):
     return pytest.param({"fault": fault, "stage": stage, "nth": 1, **fields}, becomes, id=f"{stage} {fault} {shown}")
 
 
-def defect(why, stage, becomes, fault, **fields):
-    """A row that does not hold yet."""
-    plain = row(stage, becomes, fault, **fields)
-    return pytest.param(*plain.values, id=plain.id, marks=pytest.mark.xfail(reason=why, raises=AssertionError))
-
-
 def through(rule, becomes, blamed=None, **settings):
     """Let the first turn meet the fault; it becomes what the table says, it is told why, and the next turn works."""
     plan = FaultPlan(rule)

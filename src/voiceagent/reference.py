@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
@@ -40,7 +40,9 @@ def _type(annotation: Any) -> str:
         return "text"
     if get_origin(annotation) is Literal:
         return " \\| ".join(f"`{value}`" for value in get_args(annotation))
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) is Annotated:
+        return _type(get_args(annotation)[0])
+    if get_origin(annotation) in {UnionType, Union}:
         return _type(next(argument for argument in get_args(annotation) if argument is not type(None)))
     names = {str: "text", int: "integer", float: "number", bool: "yes or no", Path: "path"}
     return names.get(annotation, "list" if get_origin(annotation) in {list, tuple} else "object")

@@ -23,6 +23,7 @@ from voiceagent.stages.said import SaidList
 from voiceagent.stages.voice_config import deletion, response_create, result_item, seeds, truncation, voice_config
 
 KEPT_ANSWERS = 16
+MAX_CONTROLS = 256  # that wait for the socket: a peer that takes none of so many is about to be given up
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 ASKED_TWICE = "conversation_already_has_active_response"
 TIMER_S = 0.001  # a timer may be early by less
@@ -42,8 +43,8 @@ class VoiceModel:
         self._settings = settings
         self._post = post
         self._said = SaidList(post, self._control)
-        self._controls: deque[dict[str, Any]] = deque()
-        self._requests: deque[Answer] = deque()  # not sent yet
+        self._controls: deque[dict[str, Any]] = deque(maxlen=MAX_CONTROLS)
+        self._requests: deque[Answer] = deque(maxlen=KEPT_ANSWERS)  # not sent yet
         self._active: Answer | None = None  # the one the server works on
         self._answers: deque[Answer] = deque(maxlen=KEPT_ANSWERS)  # the last ones, for what was heard of them
         self._fresh = True  # the connection knows nothing of the conversation yet
