@@ -29,7 +29,9 @@ $(TESTS): $(SETUP)
 	@touch $@
 
 test: $(TESTS)
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup $(MARKS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup -m "not browser" $(MARKS)
+	@echo "and in a browser, where sound takes its time and wants the machine for itself"
+	@$(BIN)/python -m pytest -m browser $(MARKS)
 
 lint: $(SETUP)
 	@$(PIP) -c constraints.txt --no-build-isolation -e '.[local,test,lint]'
