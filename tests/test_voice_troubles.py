@@ -115,6 +115,29 @@ async def test_renewed(rig):
 
 
 @on_rig()
+async def test_a_long_past(rig):
+    """A conversation of any length is told to a new connection whole."""
+    past = [{"role": "user", "content": f"line {number}"} for number in range(400)]
+    asking = asyncio.create_task(rig.answer(1, (NONE[0], *past, NONE[1])))
+    await settle()
+    told = [
+        event["item"]["content"][0]["text"] for event in rig.server.sent if event["type"] == "conversation.item.create"
+    ]
+    assert told == [f"line {number}" for number in range(400)]
+    assert rig.server.kinds[-1] == "response.create"
+    asking.cancel()
+
+
+@on_rig()
+async def test_more_corrections_than_a_peer_takes(rig):
+    """None of them is left out in silence: the connection is left, and the next one is told the past as it is."""
+    for _ in range(300):
+        rig.voice.result("call", "out")
+    await asyncio.sleep(0.2)
+    assert (rig.server.opened, rig.server.sent) == (2, [])
+
+
+@on_rig()
 async def test_refused_for_good(rig):
     """After a fatal error every request fails with its sentence, and no connection is tried again."""
     error = {"code": "insufficient_quota", "type": "invalid_request_error"}

@@ -23,7 +23,7 @@ from voiceagent.stages.said import SaidList
 from voiceagent.stages.voice_config import deletion, response_create, result_item, seeds, truncation, voice_config
 
 KEPT_ANSWERS = 16
-MAX_CONTROLS = 256  # that wait for the socket: a peer that takes none of so many is about to be given up
+MAX_CONTROLS = 256
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 ASKED_TWICE = "conversation_already_has_active_response"
 TIMER_S = 0.001  # a timer may be early by less
@@ -43,7 +43,12 @@ class VoiceModel:
         self._settings = settings
         self._post = post
         self._said = SaidList(post, self._control)
-        self._controls: deque[dict[str, Any]] = deque(maxlen=MAX_CONTROLS)
+        self._past: deque[dict[str, Any]] = (
+            deque()
+        )  # what a new conversation is still to be told; as long as the history
+        self._controls: deque[dict[str, Any]] = (
+            deque()
+        )  # corrections: of more than `MAX_CONTROLS` the connection is left
         self._requests: deque[Answer] = deque(maxlen=KEPT_ANSWERS)  # not sent yet
         self._active: Answer | None = None  # the one the server works on
         self._answers: deque[Answer] = deque(maxlen=KEPT_ANSWERS)  # the last ones, for what was heard of them
@@ -181,6 +186,7 @@ class VoiceModel:
             self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
 
     def _forget_connection(self) -> None:
+        self._past.clear()
         self._controls.clear()
         self._fresh = True
         self._limit = None
@@ -207,7 +213,12 @@ class VoiceModel:
         """What is to be sent next: corrections, then what was said, then the request for an answer to it."""
         if self._fresh and self._requests:  # only now it is known what a new conversation is to be told first
             self._fresh = False
-            self._controls.extend(seeds(self._requests[0].past))
+            self._past.extend(seeds(self._requests[0].past))
+        if self._past:
+            return self._past.popleft()
+        if len(self._controls) > MAX_CONTROLS:
+            sentence = f"{NAMES['realtime']} at {self._host} does not keep up."
+            raise StageError("realtime", "stalled", sentence, retryable=True)
         if self._controls:
             return self._controls.popleft()
         event = self._said.next_event(fresh=self._fresh)
